@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from escoita.data.inspection.found import Found
     from escoita.data.inspection.manifest import Division
     from escoita.records.data import Split
+    from escoita.records.preparation import AlignerRecord
     from escoita.training.starting_bases import BaseChoice
 
 # With less training speech, in seconds, published comparisons favor another kind of model:
@@ -108,12 +109,15 @@ def init(
     language = check_language(language)
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
-    refuse_existing((recipe, manifest), force, "--name")
+    record = Path(f"{name}.prepare.json")
+    refuse_existing((recipe, manifest, *([record] if aligner else [])), force, "--name")
     remove_extracted(extracted, force)
 
+    from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import check_and_divide, manifest_lines
     from escoita.data.readers import read_corpus
+    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.recipe.schema import Corpus, load_recipe
     from escoita.training.starting_bases import base_named, choose_base, gpu_gigabytes
     from escoita.training.starting_recipe import Start, recipe_text
@@ -124,23 +128,30 @@ def init(
     found = inspect(source, language, extracted, given_columns(columns), tiers or ())
     print_found(found)
     assign_speakers(found, speaker_folders)
+    alignment: AlignerRecord | None = None
+    scores: dict[str, float] = {}
     if aligner is not None:
         from escoita.preparation.long_recordings import cut_long_recordings
 
-        cut_long_recordings(found, aligner, language)
+        alignment, scores = cut_long_recordings(found, aligner, language)
     others = {row.language for row in found.rows} - {"", language}
     if others:
         say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
     longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
     seconds: float | None = None
+    if alignment is not None:
+        lines.append(f"Aligned by {alignment.model}, whose license is {alignment.license or 'not stated'}")
     if not corpora:
         division = check_and_divide(found, longest_clip(choice))
         print_division(division)
         root = Path(source) if Path(source).is_dir() else Path(source).parent
         if all(Path(row.audio).is_relative_to(extracted) for row in division.rows):
             root = extracted
-        write_atomically(manifest, "".join(f"{line}\n" for line in manifest_lines(division, root)))
+        written = with_scores(manifest_lines(division, root), scores)
+        write_atomically(manifest, "".join(f"{line}\n" for line in written))
+        if alignment is not None:
+            preparation_record(source, found, SegmentRules(), alignment).write(record)
         keys = {"path": str(manifest), "audio_root": str(root)}
         corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
         seconds = division.size("train")[1]
@@ -170,11 +181,10 @@ def init(
     load_recipe(recipe)
     _print_base(choice, gigabytes)
     if base is None and seconds is not None and seconds < LITTLE_SECONDS:
-        say(
-            f"  Training has {duration(seconds)} of speech. With less than an hour, models such as {LITTLE_BASE} often"
-        )
-        say("  need less data: see docs/explanation/models.md, and choose one with --base.")
+        say(f"  Training has {duration(seconds)} of speech. Models such as {LITTLE_BASE} often need less data than")
+        say("  this base: see docs/explanation/models.md, and choose one with --base.")
     made = [f"Recipe: {recipe}", *([f"Rows:   {manifest}"] if "audio_root" in corpora["train"] else [])]
+    made += [f"Record: {record}"] if alignment is not None else []
     done(made, [("train", recipe), ("data", recipe)])
 
 

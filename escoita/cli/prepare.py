@@ -1,7 +1,5 @@
 """Define the command that turns annotated recordings into rows: `escoita prepare`."""
 
-import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +10,9 @@ from escoita.cli.init import (
     AlignerOption,
     ColumnOption,
     ForceOption,
+    SpeakerFoldersOption,
     TierOption,
+    assign_speakers,
     given_columns,
     print_found,
     refuse_existing,
@@ -24,7 +24,6 @@ from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:
-    from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection.found import Found
     from escoita.records.preparation import PreparationRecord
 
@@ -47,10 +46,17 @@ def prepare(
     ] = False,
     aligner: AlignerOption = None,
     min_score: Annotated[
-        float, typer.Option("--min-score", min=0, max=1, help="Lowest score of an aligned clip that is used.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            "--min-score",
+            min=0,
+            max=1,
+            help="Lowest score of an aligned clip that is used (default: 0.2, or 0.02 if the text is romanized).",
+        ),
+    ] = None,
     tiers: TierOption = None,
     columns: ColumnOption = None,
+    speaker_folders: SpeakerFoldersOption = False,
     force: ForceOption = False,
 ) -> None:
     """
@@ -64,6 +70,7 @@ def prepare(
     from escoita.data.inspection.manifest import manifest_line
     from escoita.data.rows import Utterances
     from escoita.preparation.long_recordings import cut_long_recordings
+    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
@@ -75,17 +82,16 @@ def prepare(
     rules = SegmentRules(overlap, notes, drafts_reviewed)
     found = inspect(str(source), language, out.with_suffix(""), given_columns(columns), tiers or (), rules)
     print_found(found)
+    assign_speakers(found, speaker_folders)
     if found.native:
         raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
     alignment, scores = cut_long_recordings(found, aligner, language, min_score)
     if not found.rows:
         raise CorpusError("none of the clips can be used", path=source)
-    record = _record(source, found, rules).model_copy(update={"aligner": alignment})
+    record = preparation_record(source, found, rules, alignment)
     _print_rows(found, record)
     rows = Utterances.of(found.rows).with_unique_ids()
-    lines = [manifest_line(row, out.parent) for row in rows]
-    if scores:
-        lines = [_with_score(line, scores) for line in lines]
+    lines = with_scores((manifest_line(row, out.parent) for row in rows), scores)
     write_atomically(out, "".join(f"{line}\n" for line in lines))
     record.write(record_path)
     name = out.stem.removesuffix("-rows")
@@ -99,34 +105,6 @@ def prepare(
 def default_out(source: Path) -> Path:
     """Return the manifest that is written by default, in the current folder."""
     return Path(f"{source.resolve().stem or 'recordings'}-rows.jsonl")
-
-
-def _with_score(line: str, scores: dict[str, float]) -> str:
-    values = json.loads(line)
-    score = scores.get(values["id"])
-    return line if score is None else json.dumps({**values, "score": score}, ensure_ascii=False)
-
-
-def _record(source: Path, found: "Found", rules: "SegmentRules") -> "PreparationRecord":
-    from escoita.data.rows import rejected_by_reason
-    from escoita.records.preparation import PreparationRecord
-
-    return PreparationRecord(
-        source=source.resolve().name,
-        layout=found.layout,
-        overlap=rules.overlap,
-        notes=rules.notes,
-        drafts_reviewed=rules.drafts_reviewed,
-        rows=len(found.rows),
-        audio_seconds=round(sum(row.duration or 0.0 for row in found.rows), 3),
-        speakers=len({row.speaker for row in found.rows} - {""}),
-        without_notes=found.without_notes,
-        tiers=dict(found.tiers) if set(found.tiers) != {""} else {},
-        other_tiers=dict(found.other_tiers),
-        left_out=dict(found.left_out),
-        rounds=found.rounds,
-        rejected=dict(Counter({each[0].reason: len(each) for each in rejected_by_reason(found.rejected)})),
-    )
 
 
 def _print_rows(found: "Found", record: "PreparationRecord") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from escoita.audio.loading import SAMPLING_RATE, seconds
 from escoita.errors import EscoitaError
 from escoita.hub.files import file_if_any
-from escoita.inference.alignment import split_words
+from escoita.inference.alignment import SENTENCE_END, split_words
 from escoita.inference.ctc_alignment import align_letters
 from escoita.utils.limits import MEBIBYTE, read_bounded
 from escoita.utils.untrusted import read_yaml
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WINDOW, CONTEXT = 20.0, 2.0
 # The share of letters that a model must have; below it, transcripts are romanized.
 _KNOWN = 0.7
+# The longest time in which a character of a number is spoken, in seconds.
+_NUMBER = 1.0
 _README_BYTES = MEBIBYTE
 
 
@@ -37,8 +39,8 @@ class AlignedWord(NamedTuple):
         text (`str`): The word with its punctuation.
         start (`float`): The start in seconds.
         end (`float`): The end in seconds.
-        score (`float`): The mean log-probability of its letters, in nats; NaN for a word without letters of the model,
-            which is placed after the word before it.
+        score (`float`): The mean log-probability of its letters, in nats; NaN for a word without letters of the model.
+            Such a number takes the speech without text that follows it, and other such words have no length.
         letters (`int`): The number of its letters that were aligned.
         other (`float`): The seconds of speech without text between the word before and this one.
         spaced (`bool`, *optional*, defaults to `True`): Whether a space separates it from the word before.
@@ -109,7 +111,7 @@ class Aligner:
     def _known(self, text: str) -> float:
         letters = Counter(each for each in text if each.isalpha())
         known = sum(count for letter, count in letters.items() if self._index(letter))
-        return known / max(1, letters.total())
+        return known / letters.total() if letters else 1.0
 
     def _index(self, letter: str) -> list[int]:
         for form in (letter, letter.lower(), letter.upper(), unicodedata.normalize("NFD", letter.lower())[0]):
@@ -163,13 +165,17 @@ class Aligner:
             start = stop
         return np.concatenate(parts), np.concatenate(times)
 
-    def align(self, samples: np.ndarray, text: str) -> tuple[list[AlignedWord], float]:
+    def align(
+        self, samples: np.ndarray, text: str, known: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[list[AlignedWord], float]:
         """
         Find the times of the words of a transcript.
 
         Args:
             samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
             text (`str`): The transcript.
+            known (`tuple[np.ndarray, np.ndarray]`, *optional*): The result of [`Aligner.log_probabilities`] for the
+                recording, if several transcripts of it are aligned.
 
         Returns:
             `tuple[list[AlignedWord], float]`: The words in order, and the seconds of speech without text after them.
@@ -182,7 +188,7 @@ class Aligner:
         aligned = [index for index, each in enumerate(letters) if each]
         if not aligned:
             raise AlignerError("the transcript contains no letter of the model", path=self.name)
-        log_probabilities, times = self.log_probabilities(samples)
+        log_probabilities, times = known or self.log_probabilities(samples)
         found = align_letters(log_probabilities, [letters[index] for index in aligned], self.blank, self.delimiter)
         if found is None:
             raise AlignerError("the transcript is too long for the recording", path=self.name)
@@ -195,9 +201,29 @@ class Aligner:
                 count = len(letters[index])
                 result.append(AlignedWord(word, start, end, span.score, count, span.other * frame, spaced))
             else:
-                place = result[-1].end if result else 0.0
-                result.append(AlignedWord(word, place, place, float("nan"), 0, 0.0, spaced))
+                result.append(AlignedWord(word, 0.0, 0.0, float("nan"), 0, 0.0, spaced))
+        _place_without_letters(result)
         return result, found.other * frame
+
+
+def _place_without_letters(words: list[AlignedWord]) -> None:
+    """Give the words without letters their places: numbers where they are spoken, dashes next to a neighbor."""
+    following = [len(words)] * len(words)  # the next word with letters
+    for index in range(len(words) - 2, -1, -1):
+        following[index] = index + 1 if words[index + 1].letters else following[index + 1]
+    for index, word in enumerate(words):
+        if word.letters:
+            continue
+        before = words[index - 1] if index else None
+        after = words[following[index]] if following[index] < len(words) else None
+        start = end = before.end if before else after.start if after else 0.0
+        if before and after:
+            number = any(map(str.isalnum, word.text))
+            if number and 0 < after.other <= _NUMBER * len(word.text):
+                end, words[following[index]] = after.start, after._replace(other=0.0)
+            elif not number and SENTENCE_END.search(before.text):
+                start = end = after.start  # such as the dash before direct speech
+        words[index] = word._replace(start=start, end=end)
 
 
 def stated_license(model: str, base: str) -> str:

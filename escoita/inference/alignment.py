@@ -18,7 +18,7 @@ _LETTERS_PER_SYLLABLE = 2.5
 # A word takes as long as its letters and two more; a digit as long as four letters, as it is read as a word.
 _LETTERS_PER_WORD, _LETTERS_PER_DIGIT = 2.0, 4.0
 _PARTS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff][^\w\s]*|[^\u3040-\u30ff\u3400-\u9fff]+")
-_SENTENCE_END = re.compile(r"[.!?…:;。！？؟।]\W*$")
+SENTENCE_END = re.compile(r"[.!?…:;。！？؟।]\W*$")
 _CLAUSE_END = re.compile(r"[,،、，–—-]\W*$")
 # Costs, found by a random search on speech of espeak-ng in seven languages; see docs/transcribe.md for what they give
 # in ten others. Durations may spread by so many seconds (the variance of a word of one second is as much); syllables
@@ -192,7 +192,7 @@ class _Evidence:
 
 def _mark_cost(word: str, long: np.ndarray) -> np.ndarray:
     """Return the cost of each end of a word; `long` is the pause there, in shares of a long one."""
-    if _SENTENCE_END.search(word):
+    if SENTENCE_END.search(word):
         return np.where(long > 0, 0.0, _NO_PAUSE_AT_SENTENCE)
     if _CLAUSE_END.search(word):
         return np.where(long > 0, 0.0, _NO_PAUSE_AT_CLAUSE)

@@ -2,34 +2,47 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
+from escoita.data.inspection.turns import Turn
 from escoita.data.rows import Rejected, Utterance
 from escoita.errors import EscoitaError
 from escoita.inference.aligner import AlignedWord, Aligner
+from escoita.inference.alignment import SENTENCE_END, split_words
 
 
 SHORTEST, LONGEST = 2.0, 25.0
 # The lowest score of a clip: the geometric mean of the probabilities of its letters.
 MIN_SCORE = 0.2
+# The same for romanized text: uroman does not write all letters as the language does in Latin script.
+MIN_SCORE_ROMANIZED = 0.02
 # A cut costs less at a longer pause, up to this many seconds, and at the end of a sentence.
 _PAUSE = 0.6
 # Speech without text of at least this many seconds separates clips.
-_OTHER = 0.4
+_OTHER = 0.2
+# Ends of a clip next to other speech lie at the quietest moment within this time, in seconds.
+_NEXT_TO_OTHER = 0.3
+# The cost in nats of a change between text that was spoken and text that was not, at the end of a sentence and within
+# one: a single word with a low score is not enough.
+_CHANGE_AT_SENTENCE, _CHANGE_IN_SENTENCE = 1.5, 4.0
 # A clip keeps so much of the pauses at its ends, in seconds.
 _EDGE = 0.2
-_SENTENCE_END = (".", "!", "?", "…", "。", "！", "？", "؟", "।", ":", ";")
 _STEP = 0.01
+# If a smaller share of a transcript is in clips that could be used, and as much has a low score, it is another text,
+# and the similar words in it are no evidence.
+_FOUND = 0.25
 
 LOW_SCORE = "a low score of the alignment: other text, or unclear speech"
-TOO_SHORT = f"shorter than {SHORTEST:g} s, between speech without text"
+TOO_SHORT = f"shorter than {SHORTEST:g} s, between other speech or speakers"
 TOO_LONG = f"no pause within {LONGEST:g} s"
 WITHOUT_LETTERS = "no letter that the aligner knows"
+OTHER_TEXT = "less than a quarter of the transcript was found in its recording"
 
 
 class Clip(NamedTuple):
@@ -41,12 +54,14 @@ class Clip(NamedTuple):
         end (`float`): The end in seconds.
         text (`str`): The words.
         score (`float`): The geometric mean of the probabilities of its letters, from 0 to 1; 0 if it has none.
+        speaker (`str`, *optional*, defaults to `""`): The speaker, if the transcript names one.
     """
 
     start: float
     end: float
     text: str
     score: float
+    speaker: str = ""
 
 
 @dataclass
@@ -71,7 +86,12 @@ class Aligned:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def align_recordings(rows: Sequence[Utterance], aligner: Aligner, min_score: float = MIN_SCORE) -> Aligned:
+def align_recordings(
+    rows: Sequence[Utterance],
+    aligner: Aligner,
+    min_score: float = MIN_SCORE,
+    turns: Mapping[str, Sequence[Turn]] | None = None,
+) -> Aligned:
     """
     Cut recordings with their transcripts into clips of 2 to 25 seconds at pauses.
 
@@ -79,6 +99,8 @@ def align_recordings(rows: Sequence[Utterance], aligner: Aligner, min_score: flo
         rows (`Sequence[Utterance]`): Complete recordings with a transcript each.
         aligner ([`~escoita.inference.aligner.Aligner`]): The aligner, prepared for the texts.
         min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+        turns (`Mapping[str, Sequence[Turn]]`, *optional*): The turns of transcripts that name their speakers, by the
+            path of the recording.
     """
     found = Aligned()
     for row in rows:
@@ -89,19 +111,24 @@ def align_recordings(rows: Sequence[Utterance], aligner: Aligner, min_score: flo
             found.rejected.append(Rejected(row.source, row.row, row.audio, error.problem))
             continue
         found.other_seconds += rest + sum(word.other for word in words)
-        for clip, reason in cut_clips(words, samples, min_score):
+        speakers = [turn.speaker for turn in (turns or {}).get(row.audio, ()) for _ in split_words(turn.text)]
+        for clip, reason in cut_clips(words, samples, min_score, speakers):
             if reason:
                 found.left_out[reason] += 1
                 found.left_out_seconds += clip.end - clip.start
                 continue
             id_ = f"{row.id}-{round(1000 * clip.start):08d}"
-            found.rows.append(replace(row, id=id_, text=clip.text, offset=clip.start, duration=clip.end - clip.start))
+            own = replace(row, id=id_, text=clip.text, offset=clip.start, duration=clip.end - clip.start)
+            found.rows.append(replace(own, speaker=clip.speaker or row.speaker))
             found.scores[id_] = clip.score
     return found
 
 
 def cut_clips(
-    words: Sequence[AlignedWord], samples: np.ndarray, min_score: float = MIN_SCORE
+    words: Sequence[AlignedWord],
+    samples: np.ndarray,
+    min_score: float = MIN_SCORE,
+    speakers: Sequence[str] = (),
 ) -> list[tuple[Clip, str]]:
     """
     Group words into clips, and return each with the reason to leave it out, or an empty string.
@@ -110,26 +137,39 @@ def cut_clips(
         words (`Sequence[AlignedWord]`): The words of a recording in order.
         samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
         min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+        speakers (`Sequence[str]`, *optional*): The speaker of each word; no clip contains the words of two speakers.
     """
-    cuts = _cuts(words, samples)
+    speakers = speakers or [""] * len(words)
+    unspoken = _unspoken(words, speakers, min_score)
+    separate = [False] + [
+        after.other >= _OTHER or unspoken[place] != unspoken[place + 1] or speakers[place] != speakers[place + 1]
+        for place, after in enumerate(words[1:])
+    ]
+    cuts = _cuts(words, separate, samples)
     found = []
-    for first, last in _groups(words, cuts):
+    for first, last in _groups(words, separate):
         own = words[first : last + 1]
         start = max(cuts[first][0], own[0].start - _EDGE)
         end = min(cuts[last + 1][1], own[-1].end + _EDGE)
         letters = sum(word.letters for word in own)
         score = math.exp(sum(word.score * word.letters for word in own if word.letters) / letters) if letters else 0.0
-        clip = Clip(round(start, 3), round(end, 3), _joined(own), round(score, 4))
+        clip = Clip(round(start, 3), round(end, 3), _joined(own), round(score, 4), speakers[first])
         reason = ""
         if not letters:
             reason = WITHOUT_LETTERS
-        elif score < min_score:
+        elif unspoken[first] or score < min_score:
             reason = LOW_SCORE
         elif end - start > LONGEST:
             reason = TOO_LONG
         elif end - start < SHORTEST:
             reason = TOO_SHORT
         found.append((clip, reason))
+    used, low, whole = (
+        sum(len(clip.text) for clip, reason in found if reason in chosen or not chosen)
+        for chosen in (("", TOO_LONG), (LOW_SCORE,), ())
+    )
+    if used < _FOUND * whole <= low:
+        return [(clip, reason or OTHER_TEXT) for clip, reason in found]
     return found
 
 
@@ -137,19 +177,49 @@ def _joined(words: Sequence[AlignedWord]) -> str:
     return "".join(" " * (word.spaced and place > 0) + word.text for place, word in enumerate(words))
 
 
-def _cuts(words: Sequence[AlignedWord], samples: np.ndarray) -> list[tuple[float, float]]:
+def _unspoken(words: Sequence[AlignedWord], speakers: Sequence[str], min_score: float) -> list[bool]:
+    """
+    Return whether each word belongs to a stretch of text that was probably not spoken.
+
+    The stretches are those for which the sum of the log-probabilities of all letters outside of them, of
+    log(min_score) for each letter within them, and of the costs of changes is highest, by the Viterbi algorithm. So a
+    wrong sentence is found in a long recording, and a single unclear word in a right sentence is accepted.
+    """
+    limit = math.log(min_score) if min_score > 0 else -math.inf
+    # The sums of the best path whose last word was spoken and of the one whose last word was not.
+    sums, choices = (0.0, 0.0), []
+    for place, word in enumerate(words):
+        value = word.letters * (word.score - limit) if word.letters else 0.0
+        at_end = place == 0 or speakers[place - 1] != speakers[place] or _ends_sentence(words[place - 1])
+        cost = 0.0 if place == 0 else _CHANGE_AT_SENTENCE if at_end else _CHANGE_IN_SENTENCE
+        choices.append((sums[1] - cost > sums[0], sums[1] >= sums[0] - cost))
+        sums = max(sums[0], sums[1] - cost) + value, max(sums[1], sums[0] - cost)
+    unspoken, found = sums[1] > sums[0], []
+    for choice in reversed(choices):
+        found.append(unspoken)
+        unspoken = choice[unspoken]
+    return found[::-1]
+
+
+def _ends_sentence(word: AlignedWord) -> bool:
+    return SENTENCE_END.search(word.text) is not None
+
+
+def _cuts(words: Sequence[AlignedWord], separate: Sequence[bool], samples: np.ndarray) -> list[tuple[float, float]]:
     """
     Return, for the place before each word and after the last one, the earliest start of a clip that begins there and
-    the latest end of one that ends there: the quietest moment between two words, or both ends of speech without text.
+    the latest end of one that ends there: the quietest moment between two words, or both ends of other speech.
     """
     length = seconds(samples)
     found = [(0.0, 0.0)]
-    for before, after in zip(words, words[1:], strict=False):
-        if after.other >= _OTHER:
-            found.append((max(before.end, after.start - _EDGE), min(after.start, before.end + _EDGE)))
+    for place, (before, after) in enumerate(pairwise(words), start=1):
+        if separate[place] and after.other >= _OTHER:
+            start = _quietest(samples, max(before.end, after.start - _NEXT_TO_OTHER), after.start)
+            end = _quietest(samples, before.end, min(after.start, before.end + _NEXT_TO_OTHER))
+            found.append((max(start, end), min(start, end)))
         else:
-            place = _quietest(samples, before.end, max(after.start, before.end))
-            found.append((place, place))
+            middle = _quietest(samples, before.end, max(after.start, before.end))
+            found.append((middle, middle))
     return [*found, (length, length)]
 
 
@@ -166,19 +236,19 @@ def _quietest(samples: np.ndarray, start: float, end: float) -> float:
     return start + (int(smooth.argmin()) + 2.5) * _STEP
 
 
-def _groups(words: Sequence[AlignedWord], cuts: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+def _groups(words: Sequence[AlignedWord], separate: Sequence[bool]) -> list[tuple[int, int]]:
     """Return the first and last word of each clip, so that the sum of the costs of all cuts is smallest."""
     count = len(words)
     costs, before = [0.0] + [math.inf] * count, [0] * (count + 1)
     for last in range(count):
-        end = words[last].end
+        end, cost_of_cut = words[last].end, _cost_of_cut(words, separate, last)
         for first in range(last, -1, -1):
-            if first < last and words[first + 1].other >= _OTHER:
+            if first < last and separate[first + 1]:
                 break
             length = end - words[first].start + 2 * _EDGE
             if length > LONGEST and first < last:
                 break
-            cost = costs[first] + _cost_of_cut(words, last) + (50.0 if length < SHORTEST else 0.0)
+            cost = costs[first] + cost_of_cut + (50.0 if length < SHORTEST else 0.0)
             if cost < costs[last + 1]:
                 costs[last + 1], before[last + 1] = cost, first
     groups, end_ = [], count
@@ -188,10 +258,9 @@ def _groups(words: Sequence[AlignedWord], cuts: Sequence[tuple[float, float]]) -
     return groups[::-1]
 
 
-def _cost_of_cut(words: Sequence[AlignedWord], last: int) -> float:
+def _cost_of_cut(words: Sequence[AlignedWord], separate: Sequence[bool], last: int) -> float:
     """Return the cost of a cut after a word: more within a sentence, and much more without a pause."""
-    if last == len(words) - 1 or words[last + 1].other >= _OTHER:
+    if last == len(words) - 1 or separate[last + 1]:
         return 1.0
     pause = min(_PAUSE, max(0.0, words[last + 1].start - words[last].end)) / _PAUSE
-    in_sentence = not words[last].text.rstrip("\"'»”’)").endswith(_SENTENCE_END)
-    return 1.0 + 8.0 * (1 - pause) ** 2 + 1.0 * in_sentence
+    return 1.0 + 8.0 * (1 - pause) ** 2 + 1.0 * (not _ends_sentence(words[last]))

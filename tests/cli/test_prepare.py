@@ -19,6 +19,7 @@ from escoita.data.inspection import LeftOutError
 from escoita.data.readers import read_corpus
 from escoita.errors import CorpusError
 from escoita.inference.aligner import Aligner
+from escoita.preparation.long_recordings import NothingAlignedError
 from escoita.recipe.schema import Corpus, load_recipe
 from escoita.records.preparation import PreparationRecord
 from tests.conftest import ROOT
@@ -151,6 +152,62 @@ def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monke
     run("init", "book", "--language", "uz", "--name", "novel", "--base", base, "--aligner", model)
     recipe = load_recipe("novel.yaml")
     assert recipe.corpora.split_by == "clip" and len(rows("novel.jsonl")) == record.rows
-    assert {row["text"] for row in rows("novel.jsonl")} == {row["text"] for row in rows("book-rows.jsonl")}
+    known = {row["text"]: row.get("score") for row in rows("book-rows.jsonl")}
+    assert {row["text"]: row.get("score") for row in rows("novel.jsonl")} == known
+    aligned = PreparationRecord.read(Path("novel.prepare.json")).aligner
+    assert aligned is not None and aligned.license == "cc-by-nc-4.0"
     run("init", "book-rows.jsonl", "--language", "uz", "--name", "again", "--base", base)
     assert len(rows("again.jsonl")) == record.rows
+
+
+def test_a_dialogue_and_recordings_of_one_name_keep_their_speakers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_ctc(tmp_path / "ctc")
+    text = letters(60, 1)
+    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
+    monkeypatch.setattr(Aligner, "spoken", text, raising=False)
+    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    turns = [" ".join(text.split()[place : place + 10]) for place in range(0, 60, 10)]
+    transcripts = {
+        "Ana": text,
+        "Brais": text,
+        "talk": "".join(f"{'Xan' if place % 2 else 'Uxía'}: {turn}\r\n" for place, turn in enumerate(turns)),
+    }
+    for folder, content in transcripts.items():
+        (tmp_path / "books" / folder).mkdir(parents=True)
+        write_clip(tmp_path / "books" / folder / "one.wav", melody(60.0) * loud)
+        (tmp_path / "books" / folder / "one.txt").write_text(content, "utf-16")
+    run("prepare", "books", "--language", "gl", "--aligner", model, "--speaker-folders")
+    found = rows("books-rows.jsonl")
+    assert all(row["score"] > 0.9 for row in found) and len({row["id"] for row in found}) == len(found)
+    for speaker, part in (
+        ("Ana", text),
+        ("Brais", text),
+        ("Uxía", " ".join(turns[::2])),
+        ("Xan", " ".join(turns[1::2])),
+    ):
+        assert " ".join(row["text"] for row in found if row["speaker"] == speaker) == part
+
+
+def test_another_transcript_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_ctc(tmp_path / "ctc")
+    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
+    monkeypatch.setattr(Aligner, "spoken", letters(60, 1), raising=False)
+    (tmp_path / "book").mkdir()
+    write_clip(tmp_path / "book/one.wav", melody(60.0))
+    (tmp_path / "book/one.txt").write_text(letters(60, 2))
+    for arguments in (("prepare", "book"), ("init", "book", "--base", str(ROOT / "quickstart/gemma4"))):
+        with pytest.raises(NothingAlignedError) as caught:
+            run(*arguments, "--language", "uz", "--aligner", model)
+        assert str(caught.value.path).endswith("one.txt")
+    assert not list(tmp_path.glob("*.json*")) and not list(tmp_path.glob("*.yaml"))
+
+
+def test_an_empty_transcript_is_named(tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    write_clip(tmp_path / "book/one.wav", melody(1.0))
+    (tmp_path / "book/one.txt").touch()
+    with pytest.raises(CorpusError) as caught:
+        run("prepare", "book", "--language", "gl")
+    assert "one.txt:1" in caught.value.problem

@@ -1,5 +1,6 @@
 """Align transcripts by a tiny CTC model with random weights; its letters are a to h."""
 
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from escoita.inference.aligner import Aligner, AlignerError, stated_license
+from escoita.inference.aligner import AlignedWord, Aligner, AlignerError, _place_without_letters, stated_license
 from escoita.inference.transcriber import Transcriber
 from escoita.records.training import AdapterRecord, Prompt
 from tests.length_model import length_transcriber
@@ -54,6 +55,27 @@ def test_text_that_cannot_be_aligned_is_refused(aligner: Aligner) -> None:
         assert caught.value.path == aligner.name
 
 
+def test_words_without_letters_have_a_place() -> None:
+    def word(text: str, start: float, end: float, other: float = 0.0, letters: int = 2) -> AlignedWord:
+        return AlignedWord(text, start, end, -0.1 if letters else math.nan, letters, other)
+
+    def none(text: str) -> AlignedWord:
+        return word(text, 0.0, 0.0, letters=0)
+
+    words = [none("-"), word("ab.", 5, 6), none("-"), word("cd", 8, 9), none("25"), word("ef", 10.5, 11, 1.2)]
+    words += [none("7"), word("gh", 20, 21, 8.5), none("-"), word("ij", 22, 23), none("!")]
+    _place_without_letters(words)
+    assert [(each.start, each.end) for each in words if not each.letters] == [
+        (5, 5),
+        (8, 8),
+        (9, 10.5),
+        (11, 11),
+        (21, 21),
+        (23, 23),
+    ]
+    assert [each.other for each in words if each.letters] == [0, 0, 0, 8.5, 0]
+
+
 def test_a_model_without_a_ctc_head_is_refused() -> None:
     with pytest.raises(AlignerError) as caught:
         Aligner(length_transcriber(), "model")
@@ -77,6 +99,7 @@ def test_mms_has_the_letters_of_the_language(tmp_path: Path) -> None:
 
 def test_other_alphabets_are_romanized(aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uroman", None)
+    aligner.prepare_for("25 - 30")
     with pytest.raises(AlignerError) as caught:
         aligner.prepare_for("где баба")
     assert caught.value.path == aligner.name

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from escoita.audio.loading import SAMPLING_RATE
+from escoita.data.inspection.turns import Turn
 from escoita.data.rows import Utterance
 from escoita.inference.aligner import AlignedWord, Aligner
 from escoita.inference.transcriber import Transcriber
 from escoita.preparation.alignment import (
     LONGEST,
     LOW_SCORE,
+    OTHER_TEXT,
     SHORTEST,
     TOO_LONG,
     TOO_SHORT,
@@ -67,6 +69,36 @@ def test_a_wrong_stretch_of_the_transcript_is_left_out() -> None:
     kept = {word for clip, reason in found if not reason for word in clip.text.split()}
     assert {word.text for word in words[:70]} <= kept and {word.text for word in words[130:]} <= kept
     assert not {word.text for word in words[90:110]} & kept
+
+
+def test_a_single_wrong_sentence_is_left_out_and_a_single_unclear_word_is_not() -> None:
+    words, samples = talk(200)
+    wrong = [word._replace(score=-8.0) if 80 <= index < 88 else word for index, word in enumerate(words)]
+    found = cut_clips(wrong, samples)
+    left_out = [clip.text.split() for clip, reason in found if reason == LOW_SCORE]
+    assert left_out == [[word.text for word in words[80:88]]]
+    wrong[40] = wrong[40]._replace(score=-2.0)
+    assert [clip.text.split() for clip, reason in cut_clips(wrong, samples) if reason] == left_out
+    assert not any(reason == LOW_SCORE for _, reason in cut_clips(wrong, samples, 0.0))
+
+
+def test_another_text_with_some_equal_words_is_left_out() -> None:
+    words, samples = talk(200)
+    other = [word if 80 <= index < 96 else word._replace(score=-8.0) for index, word in enumerate(words)]
+    reasons = {reason for _, reason in cut_clips(other, samples)}
+    assert reasons == {LOW_SCORE, OTHER_TEXT}
+
+
+def test_no_clip_has_two_speakers() -> None:
+    words, samples = talk(200, long=0.1)
+    speakers = ["Ana" if index // 16 % 2 else "Brais" for index in range(200)]
+    names = {word.text: speaker for word, speaker in zip(words, speakers, strict=True)}
+    found = cut_clips(words, samples, speakers=speakers)
+    assert not any(reason for _, reason in found)
+    for clip, _ in found:
+        assert {names[word] for word in clip.text.split()} == {clip.speaker}
+    for (before, _), (after, _) in zip(found, found[1:], strict=False):
+        assert before.end <= after.start
 
 
 def test_speech_without_text_lies_in_no_clip() -> None:
@@ -133,8 +165,14 @@ def test_recordings_are_aligned_and_other_text_is_detected(tmp_path: Path) -> No
     assert " ".join(row.text for row in found.rows) == text
     assert all(found.scores[row.id] > 0.9 and SHORTEST <= (row.duration or 0) <= LONGEST for row in found.rows)
     wrong = align_recordings([utterance(path, letters(60, 2))], aligner)
-    assert not wrong.rows and set(wrong.left_out) <= {LOW_SCORE, TOO_SHORT}
+    assert not wrong.rows and set(wrong.left_out) <= {LOW_SCORE, TOO_SHORT, OTHER_TEXT}
     missing = align_recordings([utterance(path, " ".join(text.split()[:40]))], aligner)
     assert missing.other_seconds > 2 and all((row.offset or 0) < 41 for row in missing.rows)
+    turns = [Turn("Ana", " ".join(text.split()[:21])), Turn("Brais", " ".join(text.split()[21:]))]
+    named = align_recordings([utterance(path, text)], aligner, turns={str(path): turns})
+    assert {
+        speaker: sum(len(row.text.split()) for row in named.rows if row.speaker == speaker)
+        for speaker in ("Ana", "Brais")
+    } == {"Ana": 21, "Brais": 39}
     broken = align_recordings([utterance(tmp_path / "none.wav", text)], aligner)
     assert len(broken.rejected) == 1

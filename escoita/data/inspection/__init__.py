@@ -149,9 +149,11 @@ def _in_folder(
     if tables.rows:
         tables.notes += damaged
         return tables
-    if found := read_texts(listing, language):
-        found.notes += damaged
-        return found
+    texts = read_texts(listing, language)
+    if texts and texts.rows:
+        texts.notes += damaged
+        return texts
+    unusable = unusable or texts
     if files := listing.files(".parquet"):
         return parquet(path, files, language, extracted)
     archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]

@@ -10,6 +10,7 @@ from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import unpacked_text
+from escoita.data.inspection.turns import speaker_turns
 from escoita.errors import CorpusError, RecordError
 from escoita.utils.formatting import visible
 from escoita.utils.limits import MEBIBYTE
@@ -174,11 +175,18 @@ def read_texts(listing: Listing, language: str) -> Found | None:
         except (CorpusError, RecordError) as error:
             found.notes.append(f"Not used: {error}")
             continue
+        if turns := speaker_turns(text):
+            found.turns[str(recording)] = turns
+            text = " ".join(turn.text for turn in turns)
         found.add(recording, recording.name, text, path, 1, split=split)
     unused = [path for paths in texts.values() for path in paths if path not in used]
+    if found.turns:
+        names = sorted({turn.speaker for turns in found.turns.values() for turn in turns})
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        found.notes.append(f"Transcripts that name their speakers line by line: {len(found.turns):,} ({shown})")
     if found.rows:
         for title, paths in (("Recordings without a text file", missing), ("Text files without a recording", unused)):
             if paths:
                 first = visible(min(paths).relative_to(listing.root).as_posix())
                 found.notes.append(f"{title}: {len(paths):,}, the first: {first}")
-    return found if found.rows else None
+    return found if found.rows or found.rejected or found.notes else None

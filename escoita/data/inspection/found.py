@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from escoita.data.inspection.turns import Turn
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
@@ -31,6 +32,8 @@ class Found:
         other_tiers (`Counter[str]`): The number of segments with text of each other tier.
         rounds (`list[DraftRound]`): The corrections of drafts, by round.
         without_notes (`int`): The number of transcripts from which notes in brackets were removed.
+        turns (`dict[str, list[Turn]]`): The turns of transcripts that name their speakers, by the path of the
+            recording; the texts of the rows are without the names.
     """
 
     layout: str
@@ -44,6 +47,7 @@ class Found:
     other_tiers: Counter[str] = field(default_factory=Counter)
     rounds: list[DraftRound] = field(default_factory=list)
     without_notes: int = 0
+    turns: dict[str, list[Turn]] = field(default_factory=dict)
 
     def leave_out(self, reason: str, path: Path | str, start: float) -> None:
         """
