@@ -61,7 +61,8 @@ def check_and_divide(found: Found, max_audio_seconds: float, seed: int = SEED) -
 
     def reject(text: str, measure: Measure) -> str:
         if measure.seconds > max_audio_seconds:
-            return f"{measure.seconds:.1f} s is longer than the {max_audio_seconds:g} s that models take; cut it"
+            limit = f"the {max_audio_seconds:g} s that models take"
+            return f"{measure.seconds:.1f} s is longer than {limit}; cut it, or let --aligner do so"
         return measure.reason
 
     rows, _, broken = filter_clips(Utterances.of(found.rows).with_unique_ids(), "Checking clips", reject)
