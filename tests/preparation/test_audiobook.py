@@ -40,7 +40,7 @@ def test_boundaries_wrong_sentences_and_speakers() -> None:
     clips = clips_by_voice("test")
     aligner = Aligner(find_model(MODEL, language="uz").load(), MODEL)
     texts = sorted({text for own in clips.values() for text, _ in own})
-    samples, sentences = record(clips, ["linda", "m8"], 60, 1)
+    samples, sentences = record(clips, ["linda", "m8"], 100, 1)
     known = aligner.log_probabilities(samples)
     found = {}
     for case in ("right", "wrong", "other"):
