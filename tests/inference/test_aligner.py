@@ -118,6 +118,15 @@ def test_other_alphabets_are_romanized(aligner: Aligner, monkeypatch: pytest.Mon
         aligner.prepare_for("щщщ")
 
 
+@pytest.mark.slow  # loading uroman takes ten seconds
+def test_the_real_uroman_romanizes(aligner: Aligner) -> None:
+    pytest.importorskip("uroman")
+    aligner.prepare_for("где баба, дед")
+    assert aligner.romanized and aligner.word_letters("баба,") == [aligner.letters[each] for each in "baba"]
+    words, _ = aligner.align(melody(5.0), "Где баба, дед?")
+    assert [(word.text, word.letters) for word in words] == [("Где", 3), ("баба,", 4), ("дед?", 3)]
+
+
 def test_the_license_is_that_of_the_model_or_its_base(tmp_path: Path) -> None:
     adapter, base = tmp_path / "adapter", tmp_path / "base"
     for folder in (adapter, base):
