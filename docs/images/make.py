@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CLIP = ROOT / "quickstart/corpus/uz/test/0001.ogg"
+SENTENCE = "musiqani och"
 CARD = ROOT / "docs/examples/gemma4-uzbek/README.md"
 FROM, TO = "## Evaluation", "## Data"  # the first heading of the image, and the heading after its end
 STYLE = """
@@ -54,12 +55,14 @@ def page(browser: "Browser", run: Path) -> bytes:
         demo = of_run(run)
         with Engine.load(demo.base, demo.adapters, demo.revision, demo.dtype) as engine:
             list(engine.stream(CLIP, next(iter(demo.adapters))))  # the first request is slower
-            settings = demo.settings.model_copy(update={"examples": [str(CLIP)]})
+            settings = demo.settings.model_copy(
+                update={"examples": [str(CLIP)], "example_texts": {CLIP.name: SENTENCE}}
+            )
             demo = replace(demo, settings=settings, ready=lambda: engine, loading=lambda: False)
             blocks = build(demo)
             shown = browser.new_page(viewport={"width": 900, "height": 1100}, color_scheme="light", locale="en")
             shown.goto(start(blocks, demo))
-            shown.get_by_role("button", name=CLIP.name).first.click()
+            shown.get_by_role("button", name=SENTENCE).first.click()
             shown.locator("#drawing svg").wait_for()
             shown.wait_for_timeout(1000)  # the animations end
             image = shown.screenshot(full_page=True)

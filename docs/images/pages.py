@@ -160,7 +160,7 @@ def smaller(picture: bytes, path: Path) -> None:
     """Write a picture as WebP, in three fifths of its size if it is wide."""
     image = Image.open(BytesIO(picture)).convert("RGB")
     size = (image.width * 3 // 5, image.height * 3 // 5) if image.width > 600 else image.size
-    image.resize(size, Image.Resampling.LANCZOS).save(path, quality=60, method=6)
+    image.resize(size, Image.Resampling.LANCZOS).save(path, quality=52, method=6)
 
 
 if __name__ == "__main__":
