@@ -78,7 +78,7 @@ class BaseChoice:
         bits = " in 4 bits" if self.load_in_4bit else ""
         gpu = f"a GPU with {self.gigabytes:g} GB" if self.gigabytes else ""
         cpu = "a CPU, slowly" if self.on_cpu else "" if gpu else "a CPU"
-        return f"{self.base}{bits}: {' or '.join(filter(None, (cpu, gpu)))}"
+        return f"{self.base}{bits}: {', or '.join(filter(None, (cpu, gpu)))}"
 
 
 _GEMMA, _QWEN, _WHISPER = (BY_MODEL_TYPE[name] for name in ("gemma4", "qwen3_asr", "whisper"))
