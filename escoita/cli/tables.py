@@ -14,7 +14,7 @@ from escoita.metrics.primary import metric_name, metrics_by_rank
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.formatting import code, composition, line, speed
+from escoita.utils.formatting import code, composition, line, speed, visible
 
 
 REPORT = "report.html"
@@ -68,7 +68,7 @@ def markdown_summary(path: Path) -> str:
     rules = ["---:" if heading in FIGURES else "---" for heading in headings]
     cells = [map(line, headings), rules, *(map(line, row) for group in groups for row in group)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    notes = "\n".join(f"- {line(note)}" for note in [*_trained(training), *_notes(evaluation)])
+    notes = "\n".join(f"- {line(visible(note))}" for note in [*_trained(training), *_notes(evaluation)])
     return f"### {code(training.name)}\n\n{table}\n\n{notes}\n"
 
 
@@ -189,7 +189,7 @@ def _paths(files: Mapping[str, Path]) -> Iterator[str]:
 
 def _print_lines(lines: Iterable[str], console: Console) -> None:
     for text in lines:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _rows(evaluation: EvaluationRecord) -> list[Row]:

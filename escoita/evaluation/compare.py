@@ -39,6 +39,7 @@ from escoita.records.evaluation import (
     Verdict,
 )
 from escoita.utils.files import public_name
+from escoita.utils.limits import DRAWS
 
 
 def copy_earlier_predictions(against: str, tests: dict[str, Utterances], out: Path) -> None:
@@ -216,6 +217,8 @@ def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult
         return "other clips"
     if not open_references and len(tables[0]):
         return "references not published"
+    if len(tables[0]) * new.record.resamples > DRAWS:
+        return "too many bootstrap resamples in the record"
     name = "raw" if new.raw else new.record.normalizer
     if name not in NORMALIZERS:
         return f"unknown normalizer {name}"

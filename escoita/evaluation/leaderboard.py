@@ -9,6 +9,7 @@ clip, its duration, the time of its transcription, the reference and the predict
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,12 +54,17 @@ def export_predictions(folder: Path, out: Path) -> list[Path]:
             except HashedReferencesError:
                 say(f"{result.name} is not exported, because its references are hashed")
                 break
-            path = out / f"MODEL_{model}_DATASET_{_dataset(result, recipe)}.jsonl"
+            path = out / f"MODEL_{_part(model)}_DATASET_{_part(_dataset(result, recipe))}.jsonl"
             write_atomically(path, lines)
             written.append(path)
     if not written:
         raise HashedReferencesError("no corpus has references", path=source)
     return written
+
+
+def _part(name: str) -> str:
+    """Return a name of a record as part of a file name, which has at most 255 bytes."""
+    return re.sub(r"[^\w.@-]", "-", name, flags=re.ASCII)[:110]
 
 
 def _lines(path: Path) -> Iterator[str]:

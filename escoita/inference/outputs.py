@@ -21,6 +21,8 @@ from escoita.records.transcript import Transcript
 # Not visible, and breaks up what a player would take for a tag, a style or a time.
 WORD_JOINER = "\u2060"
 _MARKUP = re.compile(r"(?<=[<{])(?=[^\s])|(?<=--)(?=>)")
+# What a spreadsheet takes for the start of a formula, also in the full-width form of East Asian keyboards.
+_FORMULA = re.compile(r"^(?=[=+@\-\uff1d\uff0b\uff20\uff0d])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _EAF_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -112,11 +114,16 @@ def as_json(file: TranscribedFile) -> str:
 
 
 def as_csv(file: TranscribedFile) -> str:
-    """Return a table with a row per cue: start and end in seconds, text; quoted as in RFC 4180."""
+    """
+    Return a table with a row per cue: start and end in seconds, text; quoted as in RFC 4180.
+
+    A word joiner is put before a text that a spreadsheet would compute as a formula.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["start", "end", "text"])
-    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text] for start, end, text in _spoken(file.cues))
+    for start, end, text in _spoken(file.cues):
+        writer.writerow([f"{start / 1000:.3f}", f"{end / 1000:.3f}", _FORMULA.sub(WORD_JOINER, text)])
     return table.getvalue()
 
 

@@ -84,8 +84,10 @@ def recipe_text(start: Start) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    return yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=1e9).removesuffix("...\n").strip()
+    """Return a value as YAML on one line; characters that YAML would take for line ends or spaces are escaped."""
+    printable = all(each.isprintable() for each in (value if isinstance(value, list) else [str(value)]))
+    dumped: str = yaml.safe_dump(value, allow_unicode=printable, default_flow_style=True, width=1e9)
+    return dumped.removesuffix("...\n").strip()
 
 
 def _base(start: Start) -> list[str]:

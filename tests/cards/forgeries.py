@@ -23,7 +23,7 @@ from escoita.cards.verify.published_files import drawn_of_records
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import described, parquet, read_predictions, replaced
 from escoita.evaluation.report.plots import drawings
-from escoita.records.evaluation import EvaluationRecord
+from escoita.records.evaluation import Decoding, EvaluationRecord
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import BASE, REPO
 from tests.cards.verifiable_run import OTHER_WEIGHTS, lora_weights, write_files
@@ -167,7 +167,9 @@ def again(files: Files) -> None:
         run = RunDirectory(write_files(Path(folder), files))
         published = EvaluationRecord.read(run.results)
         names = [result.name for result in published.corpora] + (["probes"] if published.probes else [])
-        made = score(run.eval, published.normalizer, published.resamples, names)
+        settings = published.normalizer, published.resamples, names
+        made = score(run.eval, *settings, primary=published.primary)
+        made = made.model_copy(update={"rescored": published.rescored})
         made.write(run.results)
         files[RESULTS] = run.results.read_bytes()
         drawn = drawn_of_records(run) | {f"eval/{name}": plot for name, plot in drawings(run.eval, made).items()}
@@ -321,6 +323,21 @@ def uncounted(document: dict[str, Any]) -> None:
     for result in (*document["corpora"], document["pooled"]):
         for system in result["systems"]:
             del system["unusable"]
+
+
+def of_all(update: Callable[[dict[str, Any]], object]) -> Change:
+    """Change the results of each corpus, and the pooled ones."""
+
+    def change(document: dict[str, Any]) -> None:
+        for result in (*document["corpora"], document["pooled"]):
+            update(result)
+
+    return record(RESULTS, change)
+
+
+def other_decoding(files: Files) -> None:
+    provenance({"decoding": Decoding(num_beams=5)}, OURS, "eval/probes/predictions.parquet")(files)
+    again(files)
 
 
 def one_rate(document: dict[str, Any]) -> None:
@@ -611,6 +628,58 @@ FORGERIES: dict[str, Forgery] = {
     "resamples-recipe": Forgery(
         "other resamples than the recipe asks for",
         and_again(put(RESULTS, "resamples", 150)),
+        "recipe and results.json",
+    ),
+    "primary": Forgery("another primary metric", put(RESULTS, "primary", "cer"), "recipe and results.json"),
+    "primary-again": Forgery(
+        "another primary metric, and everything recomputed",
+        and_again(put(RESULTS, "primary", "cer")),
+        "recipe and results.json",
+    ),
+    "primary-recipe": Forgery(
+        "another primary metric in recipe and results.json, and everything recomputed",
+        and_again(put(RECIPE, "eval", "primary", "cer"), put(RESULTS, "primary", "cer")),
+        "recipe and training.json",
+    ),
+    "primary-training": Forgery(
+        "another primary metric of the training", put(TRAINING, "primary", "cer"), "recipe and training.json"
+    ),
+    "rescored": Forgery(
+        "other settings of an earlier scoring, and everything recomputed",
+        and_again(put(RESULTS, "rescored", {"normalizer": "raw", "resamples": 9, "primary": "cer"})),
+        "recipe and results.json",
+    ),
+    "decoding": Forgery("more beams, and everything recomputed", other_decoding, "recipe and results.json"),
+    "decoding-record": Forgery(
+        "more beams in results.json",
+        record(RESULTS, lambda it: it["systems"][0].update(decoding={"num_beams": 5})),
+        "eval/results.json",
+    ),
+    "speaker-interval": Forgery(
+        "an interval over speakers, although there are too few of them",
+        of_all(lambda it: it["systems"][0]["normalized"].update(wer_speaker_ci95=[0.09, 0.11])),
+        "eval/results.json",
+    ),
+    "speaker-difference": Forgery(
+        "an interval over speakers that excludes 0",
+        of_all(lambda it: it["differences"][0].update(speaker_ci95=[-0.8, -0.6])),
+        "eval/results.json",
+    ),
+    "few-speakers": Forgery(
+        "few speakers called many", of_all(lambda it: it.update(few_speakers=False)), "eval/results.json"
+    ),
+    "number-of-speakers": Forgery(
+        "more speakers in results.json", of_all(lambda it: it.update(speakers=500)), "eval/results.json"
+    ),
+    "units": Forgery("intervals over other units", of_all(lambda it: it.update(unit="corpus")), "eval/results.json"),
+    "language-of-corpus": Forgery(
+        "another language of the test corpora in results.json",
+        of_all(lambda it: it.update(language="en")),
+        "eval/results.json",
+    ),
+    "retention": Forgery(
+        "a corpus of another language that was not evaluated",
+        record(RESULTS, lambda it: it.update(retention=[{**it["corpora"][0], "name": "other"}])),
         "recipe and results.json",
     ),
     "base-token-limit": Forgery(

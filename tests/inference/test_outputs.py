@@ -156,3 +156,9 @@ def test_every_format_accepts_every_text(texts: list[str], step: float) -> None:
     # Only blank lines separate cues.
     blocks = [block for block in as_vtt(file).split("\n\n")[1:] if block]
     assert len(blocks) == len(file.cues) and all("-->" in block.split("\n")[0] for block in blocks)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+34", "-2", "＝1", "－2"])
+def test_a_spreadsheet_computes_no_text(text: str) -> None:
+    (_, row) = csv.reader(io.StringIO(as_csv(transcribed((0, 1, text)))))
+    assert row[2] == f"\u2060{text}"

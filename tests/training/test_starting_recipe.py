@@ -77,3 +77,9 @@ def test_smaller_corpora_get_more_epochs(tmp_path: Path) -> None:
 def test_the_comment_on_patience_names_the_metric_that_decides(language: str, metric: str) -> None:
     (line,) = (line for line in recipe_text(start(language=language)).splitlines() if "patience:" in line)
     assert metric in line
+
+
+@pytest.mark.parametrize("name", ["\x85x", "a\x85- {x: y}", "\u2028x", "a: b\n- {x: y}", "\x1b[31m", "# c", "\ufeffa"])
+def test_a_name_with_control_characters_is_the_same_when_it_is_read(name: str, tmp_path: Path) -> None:
+    corpora = {split: {**CORPUS, "path": name, "split": split} for split in ("train", "test")}
+    assert loaded(tmp_path, start(corpora=corpora)).corpora.train[0].path == name

@@ -145,6 +145,8 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
     }
     if training.seed is not None and "seed" in recipe.training:
         pairs["seed"] = (recipe.training["seed"], training.seed)
+    if not training.versions.get("escoita", "").startswith("0.1."):  # escoita 0.1.0 had the WER only
+        pairs["primary"] = (recipe.primary, training.primary)
     yield from differing(pairs, "recipe.yaml", "training.json")
     for tower, expected in recipe.method.trainable.items():
         count = training.trainable_parameters.get(tower, 0)

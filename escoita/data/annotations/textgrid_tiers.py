@@ -8,7 +8,7 @@ from escoita.data.annotations.base import seconds
 from escoita.data.annotations.new_tiers import NewTier, NewTierError, milliseconds
 from escoita.data.annotations.textgrid import TOKEN, read
 from escoita.data.encodings import TEXT_BYTES, encoding_of
-from escoita.utils.limits import read_bounded
+from escoita.utils.limits import RECORDING_SECONDS, read_bounded
 
 
 def with_tiers(path: Path, tiers: Sequence[NewTier], language: str | None = None) -> bytes:
@@ -24,7 +24,7 @@ def with_tiers(path: Path, tiers: Sequence[NewTier], language: str | None = None
         language (`str`, *optional*): The language of the text, which decides between old encodings.
 
     Raises:
-        NewTierError: The file has no tiers, or one of this name.
+        NewTierError: The file has no tiers, or one of this name, or its times are not possible.
         AnnotationError: The file is damaged.
     """
     read(path, language)  # checks the file
@@ -44,6 +44,8 @@ def with_tiers(path: Path, tiers: Sequence[NewTier], language: str | None = None
         if tier.name in names:
             raise NewTierError("exists in the file", path=path, key=tier.name)
     start, end = seconds(path, tokens[2][2]), seconds(path, tokens[3][2])
+    if not 0 <= start <= end < RECORDING_SECONDS:
+        raise NewTierError("not the times of a TextGrid", path=path, value=f"{start:g} to {end:g}")
     count = tokens[5]
     known = int(seconds(path, count[2]))
     long = "xmin" in text[: count.start()]

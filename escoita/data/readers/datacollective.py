@@ -30,6 +30,8 @@ DEFAULT_API = "https://mozilladatacollective.com/api"
 PAGE = "https://mozilladatacollective.com/datasets"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TIMEOUT = httpx.Timeout(60, connect=20)
+# A compressed answer would be read into memory whatever its size.
+_PLAIN, _ANSWER_BYTES = {"Accept-Encoding": "identity"}, MEBIBYTE
 HINTS = {
     401: f"check {KEY}, which the service does not accept",
     403: "read and accept the terms of the data set at {page}",
@@ -135,9 +137,11 @@ def _download(identifier: str, archive: Path) -> None:
     try:
         # httpx drops the key on redirects to another origin.
         with httpx.Client(timeout=_TIMEOUT, follow_redirects=True) as client:
-            answer = client.post(f"{api}/datasets/{identifier}/download", headers=secret, json={})
-            _refuse_failure(answer, identifier, page)
-            session = Session.model_validate_json(answer.content)
+            with client.stream(
+                "POST", f"{api}/datasets/{identifier}/download", headers={**secret, **_PLAIN}, json={}
+            ) as answer:
+                _refuse_failure(answer, identifier, page)
+                session = Session.model_validate_json(_short_body(answer, identifier))
             if urlsplit(session.downloadUrl).scheme != "https" and not _same_origin(session.downloadUrl, api):
                 raise ServiceError("the service names an address without encryption", path=identifier)
             say(f"Downloading {identifier} from Mozilla Data Collective: {gigabytes(session.sizeBytes)}")
@@ -170,6 +174,16 @@ def _save(response: httpx.Response, session: Session, partial: Path, identifier:
     if size != session.sizeBytes or differs:
         raise DamagedDownloadError(path=identifier)
     partial.replace(partial.with_suffix(".gz"))
+
+
+def _short_body(response: httpx.Response, identifier: str) -> bytes:
+    """Return the body of an answer, which is a short object."""
+    body = bytearray()
+    for block in response.iter_raw():
+        body += block
+        if len(body) > _ANSWER_BYTES:
+            raise ServiceError("the service sent an unknown answer", path=identifier)
+    return bytes(body)
 
 
 def _blocks(response: httpx.Response) -> Iterator[bytes]:

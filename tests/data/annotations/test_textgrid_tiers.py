@@ -112,3 +112,11 @@ def test_praat_reads_the_same_intervals(text: str, encoding: str, tmp_path: Path
     assert [(tier, float(start), float(end), text) for tier, start, end, text in lines] == [
         (each.tier, each.start, each.end, each.text) for each in read_segments(path)
     ]
+
+
+@pytest.mark.parametrize("end", ["1e999", "1e306", "-1"])
+def test_impossible_times_of_the_file_are_refused(end: str, tmp_path: Path) -> None:
+    header = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0 {end} <exists> 0\n'
+    (tmp_path / "a.TextGrid").write_text(header, "utf-8")
+    with pytest.raises(NewTierError):
+        with_tiers(tmp_path / "a.TextGrid", [NewTier("draft-1", [NewSegment(0.0, 1.0, "ola")])])

@@ -193,3 +193,12 @@ def test_another_layout_is_refused(service: Service) -> None:
     with pytest.raises(CorpusError) as caught:
         read(SCRIPTED, "train")
     assert caught.value.path == SCRIPTED
+
+
+@pytest.mark.parametrize("content", [b" " * (2 << 20), b"[" * 100_000, b'{"downloadUrl": 5}', b"\x1f\x8b\x08"])
+def test_an_answer_of_another_kind_is_refused(
+    service: Service, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "do_POST", lambda handler: handler.answer(200, content))
+    with pytest.raises(ServiceError):
+        read(SCRIPTED, "test")
