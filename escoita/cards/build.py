@@ -144,6 +144,7 @@ def facts(
         "adapted": procedure.adapted(recipe),
         "turns": procedure.turns(recipe, training),
         "parameters": procedure.parameters(training),
+        "early_stop": procedure.early_stop(recipe, training),
         "surroundings": procedure.surroundings(training),
         "pace": procedure.pace(training.pace) if training.pace else "",
         "curve": procedure.curve(training),

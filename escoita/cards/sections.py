@@ -18,6 +18,7 @@ from escoita.records.data import DataRecord, Pair
 from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord, Metric
 from escoita.records.training import Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
+from escoita.training.extension import DEFAULT_EPOCHS
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
 from escoita.utils.languages import is_right_to_left
 
@@ -310,6 +311,20 @@ def trained_with(training: TrainingRecord) -> list[str]:
     names = {"escoita": "escoita", "trl": "TRL SFTTrainer", "peft": "PEFT", "unsloth": "Unsloth"}
     used = [name for name in names if name != "unsloth" or training.engine == "unsloth"]
     return [f"{names[name]} {training.versions.get(name, '')}".strip() for name in used]
+
+
+def early_stop(recipe: Recipe, training: TrainingRecord) -> str:
+    """Return that early stopping ended the training, or an empty text."""
+    patience, steps = recipe.validation.patience, recipe.training.get("max_steps", -1)
+    epochs = recipe.training.get("num_train_epochs", DEFAULT_EPOCHS)
+    if patience is None or not (isinstance(steps, int) and isinstance(epochs, int | float)):
+        return ""
+    planned = f"{thousands(steps)} steps" if steps > 0 else f"{epochs:.3g} epochs"
+    if training.steps >= steps if steps > 0 else training.epochs > epochs - 0.01:
+        return ""
+    evaluations = f"{patience} evaluation{'s' * (patience != 1)}"
+    name = metric_name(training.primary)
+    return f"Training ended before {planned}, because {evaluations} did not lower the validation {name}."
 
 
 def surroundings(training: TrainingRecord) -> list[str]:

@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from escoita.cards.sections import curve, data_changes, extensions, pace
+from escoita.cards.sections import curve, data_changes, early_stop, extensions, pace
 from escoita.cards.verify.text import figures_of
 from escoita.evaluation.presentation import normalizer_text
 from escoita.recipe.schema import Recipe
@@ -143,3 +143,15 @@ def test_all_settings_of_lora(tmp_path: Path) -> None:
         ["targets, audio", r".*audio_tower.*\.(a|b)<br>.*embed_audio\.x"],
         ["targets, any tower", ".*_other"],
     ]
+
+
+def test_early_stopping_is_stated() -> None:
+    long = recipe(validation={"patience": 2}, training={"num_train_epochs": 40})
+    assert "40 epochs" in early_stop(long, training()) and "2 evaluations" in early_stop(long, training())
+    steps = long.model_copy(update={"training": {"max_steps": training().steps + 1}})
+    assert f"{training().steps + 1:,} steps" in early_stop(steps, training())
+    complete = long.model_copy(update={"training": {"max_steps": training().steps}})
+    assert early_stop(complete, training()) == ""
+    # A foreign recipe may hold anything.
+    assert early_stop(long.model_copy(update={"training": {"num_train_epochs": "many"}}), training()) == ""
+    assert early_stop(recipe(validation={"patience": None}, training={"num_train_epochs": 40}), training()) == ""
