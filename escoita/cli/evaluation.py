@@ -229,11 +229,10 @@ def gate(
     ] = None,
 ) -> None:
     """
-    Exit with status 1 if a result is not good enough.
+    Check whether a result is good enough.
 
-    That is so if the primary rate is significantly worse or above a limit, or if most hypotheses are faulty.
-
-    Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
+    The command exits with status 1 if the primary rate is significantly worse or above a limit, or if most hypotheses
+    are faulty. Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """
     from escoita.evaluation.gate import gate as compare_evaluations
 
@@ -255,7 +254,7 @@ def export(
 
 
 def report(run: RunOption) -> None:
-    """Write the HTML report of an evaluation again. It is made from records and predictions."""
+    """Write the HTML report of an evaluation again. The command reads records and predictions only."""
     from escoita.evaluation.report.render import report_run
 
     typer.echo(report_run(run))
@@ -265,7 +264,7 @@ def summary(
     run: RunOption,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the summary of a CI job.")] = False,
 ) -> None:
-    """Print the results of a run. These are error rates of base and adapter, training time, and file paths."""
+    """Print the results of a run. They are error rates, training time, and the paths of files."""
     from escoita.cli.tables import markdown_summary, print_summary
 
     if markdown:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def prepare(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and annotations, or one file of either.")],
-    language: Annotated[str, typer.Option("--language", help="Language of the transcripts (ISO 639 code).")],
+    language: Annotated[str, typer.Option("--language", help="Language of the transcripts, such as gl or uz-Latn.")],
     out: Annotated[
         Path | None, typer.Option(help="Manifest of the rows, .jsonl (default: NAME-rows.jsonl in this folder).")
     ] = None,

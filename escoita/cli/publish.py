@@ -50,7 +50,7 @@ def card(
     allow_other_base: AllowOtherBaseOption = False,
     overrides: RunSetOption = None,
 ) -> None:
-    """Write the model card of a run. Or add an evaluation to the card of a published adapter."""
+    """Write the model card of a run. With --from, add an evaluation to a published card."""
     if run is not None and not (
         source or corpus or base or language or prompt or system or normalizer or out or pr or base_revision
     ):
@@ -113,7 +113,7 @@ def push_run(
     overrides: RunSetOption = None,
     publish_base: PublishBaseOption = False,
 ) -> None:
-    """Publish adapter, card and records in one commit. The uploaded files are compared."""
+    """Publish adapter, card and records in one commit. The uploaded files are compared with those of the run."""
     from escoita.cards.publish import push
     from escoita.run_directory import RunDirectory
 
@@ -169,7 +169,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Check a published card against its predictions. The status is 1 if something differs."""
+    """Check a published card against its predictions. The command exits with status 1 if something differs."""
     from escoita.cards.verify.signature import required_signer
     from escoita.cards.verify.verify import passed, print_checks, to_json
     from escoita.cards.verify.verify import verify as check

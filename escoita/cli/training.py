@@ -75,7 +75,7 @@ def data(
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None, report: ReportOption = False) -> None:
-    """Check a recipe before training. The status is 1 if training or publishing would fail."""
+    """Check a recipe before training. The command exits with status 1 if training or publishing would fail."""
     from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
 

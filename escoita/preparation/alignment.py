@@ -181,9 +181,9 @@ def _unspoken(words: Sequence[AlignedWord], speakers: Sequence[str], min_score: 
     """
     Return whether each word belongs to a stretch of text that was probably not spoken.
 
-    The stretches are those for which the sum of the log-probabilities of all letters outside of them, of
-    log(min_score) for each letter within them, and of the costs of changes is highest, by the Viterbi algorithm. So a
-    wrong sentence is found in a long recording, and a single unclear word in a right sentence is accepted.
+    The Viterbi algorithm chooses the stretches with the highest sum of three terms: the log-probabilities of the
+    letters outside of the stretches, log(min_score) for each letter within them, and the costs of changes. So a wrong
+    sentence is found in a long recording, and a single unclear word in a right sentence is accepted.
     """
     limit = math.log(min_score) if min_score > 0 else -math.inf
     # The sums of the best path whose last word was spoken and of the one whose last word was not.

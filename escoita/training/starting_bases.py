@@ -88,7 +88,7 @@ BASES = (
     BaseChoice("unsloth/gemma-4-E4B-it", _GEMMA, 16, 10.3, load_in_4bit=True),
     BaseChoice("Qwen/Qwen3-ASR-1.7B-hf", _QWEN, 8, 5),
 )
-# Bases that are not proposed, but whose names do not tell their size.
+# Bases that are not proposed; their names do not state the number of parameters.
 _OTHERS = (
     BaseChoice("google/gemma-4-E2B-it", _GEMMA, 24, 13),
     BaseChoice("unsloth/gemma-4-E2B-it", _GEMMA, 24, 13),

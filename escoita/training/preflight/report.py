@@ -79,7 +79,7 @@ def print_findings(findings: Iterable[Finding], console: Console | None = None) 
     if refused and all(each.about == PUBLISHING for each in listed if each.mark == "refusal"):
         verdict = "Training would succeed, but publishing would fail."
     console.print(Text(f"{verdict} {_count(refused, 'refusal')}, {_count(warned, 'warning')}."))
-    for finding in listed:  # they may stand far above
+    for finding in listed:  # the table may fill several screens
         if finding.mark == "refusal":
             console.print(Text(f"refusal: {visible(finding.about)}: {visible(finding.found)}"))
     return not refused
