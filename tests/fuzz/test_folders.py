@@ -203,7 +203,13 @@ def test_links_out_of_the_folder_pipes_and_devices_are_not_read(tmp_path: Path) 
 
 
 def test_speakers_that_are_not_unicode_are_rejected(tmp_path: Path) -> None:
-    rows = [{"audio": "a.wav", "text": f"texto {number}", "speaker": name} for number, name in enumerate("ab\ud800c")]
+    for letter in "bcd":
+        write_clip(tmp_path / f"{letter}.wav", tone(seconds=2.0))
+    speakers = ("x", "y", "\ud800", "z")
+    rows = [
+        {"audio": f"{letter}.wav", "text": f"texto {letter}", "speaker": speaker}
+        for letter, speaker in zip("abcd", speakers, strict=True)
+    ]
     found = found_in(tmp_path, m_jsonl="".join(json.dumps(row) + "\n" for row in rows))
     assert [row.row for row in found.rejected] == [3]
     division = check_and_divide(found, 30.0)

@@ -219,7 +219,7 @@ def test_doctor_does_not_try_a_recipe_that_is_already_refused(short_recipe: Call
 def test_a_copy_with_too_many_parameters_is_refused(tmp_path: Path) -> None:
     bases.write_qwen3_asr(tmp_path)
     text = (tmp_path / "config.json").read_text("utf-8")
-    (tmp_path / "config.json").write_text(text.replace('"vocab_size": 2', '"vocab_size": 200000002'), "utf-8")
+    (tmp_path / "config.json").write_text(text.replace('"vocab_size": 2', '"vocab_size": 900002'), "utf-8")
     recipe = recipe_with(None, f"base={tmp_path}", f"method={{r: 4, target_modules: '{LANGUAGE_LAYERS}'}}")
     with pytest.raises(TrialError) as error:
         Case(str(tmp_path)).check(recipe)

@@ -38,6 +38,7 @@ class Terminal(io.StringIO):
 def test_a_line_is_printed_above_the_bars_and_bars_that_were_left_open_are_erased() -> None:
     from huggingface_hub.utils import tqdm
 
+    close_bars()  # those of other tests
     terminal = Terminal()
     with above_bars(terminal):
         terminal.write("before\n")
