@@ -30,6 +30,7 @@ def test_long_recordings_are_transcribed_like_their_clips(
     def rate(hypotheses: list[str]) -> float:
         return word_edits([reference], [" ".join(map(normalize, hypotheses))]).rate
 
+    alone = rate([transcript.text for transcript in transcriber.transcribe(clips)])
     # The last case has noise under the speech too, and so have the clips with which it is compared.
     cases: tuple[tuple[Literal["noise", "silence"], bool], ...] = (
         ("noise", False),
@@ -41,8 +42,8 @@ def test_long_recordings_are_transcribed_like_their_clips(
         samples = recording.samples
         if noise_everywhere:
             samples = samples + pink_noise(len(samples), np.random.default_rng(1)).astype(np.float32)
-        single_clips = [samples[start:end] for start, end in recording.clips]
-        alone = rate([transcript.text for transcript in transcriber.transcribe(single_clips)])
+            clips = [samples[start:end] for start, end in recording.clips]
+            alone = rate([transcript.text for transcript in transcriber.transcribe(clips)])
         (transcript,) = transcriber.transcribe([samples])
         # Each clip has a segment, which ends in the pauses around it: no other stretch has text, and no clip is lost.
         places = np.array(recording.clips) / SAMPLING_RATE
