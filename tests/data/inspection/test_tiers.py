@@ -59,6 +59,17 @@ def test_tiers_without_text_are_those_chosen_for_their_type() -> None:
     assert choose_tiers(files)[empty] == {"Ana", "Brais"}
 
 
+def test_a_translation_does_not_replace_a_tier_that_is_still_to_be_transcribed() -> None:
+    done, new = Path("a.eaf"), Path("b.eaf")
+    files = {
+        done: [*tiers(done, "default", kind="lt1", text=4 * "bo día "), *tiers(done, "en", kind="lt2")],
+        new: [*tiers(new, "default", kind="lt1", text=""), *tiers(new, "en", kind="lt2", text="a dog barks")],
+    }
+    assert choose_tiers(files) == {done: {"default"}, new: {"default"}}
+    files[new] = [each for each in files[new] if each.tier != "default"]
+    assert choose_tiers(files)[new] == {"en"}
+
+
 def test_one_tier_in_each_file_is_a_speaker_unless_its_name_states_the_type() -> None:
     one, two = Path("1.TextGrid"), Path("2.TextGrid")
     files = {one: tiers(one, "Ana"), two: tiers(two, "Brais")}
