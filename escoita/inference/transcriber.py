@@ -378,8 +378,9 @@ class Transcriber:
                 if not _is_of_transformers(error):
                     raise
                 reason = " ".join(str(error).split())[:300]
-                problem = f"transformers refuses to generate ({reason})"
-                raise EscoitaError(problem, path=self.model.config._name_or_path) from error
+                problem, name = f"transformers refuses to generate ({reason})", self.model.config._name_or_path
+                settings = Path(name, "generation_config.json")
+                raise EscoitaError(problem, path=settings if settings.is_file() else name) from error
         texts = self.family.decode(self.processor, tokens)
         counts = self.family.token_counts(self.processor, tokens)
         spans = self.family.character_spans(self.processor, tokens) or [[] for _ in texts]
