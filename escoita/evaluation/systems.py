@@ -11,7 +11,7 @@ from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER
-from escoita.records.training import NAME_CHARACTERS, AdapterRecord
+from escoita.records.training import LONGEST_NAME, AdapterRecord
 
 
 def check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
@@ -83,7 +83,7 @@ def baseline_systems(
     """
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
-    names = [name.lstrip("._-")[:NAME_CHARACTERS] or "baseline" for name in names]
+    names = [name.lstrip("._-")[:LONGEST_NAME] or "baseline" for name in names]
     for name in names:
         if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER, *taken):
             raise EscoitaError(
