@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from escoita.data.annotations.base import Segment
+from escoita.data.inspection.listing import Listing
+from escoita.data.inspection.segments import read_annotations
 from escoita.data.inspection.tiers import choose_tiers, speaker_tiers, tier_lines
 from escoita.data.readers.base import SelectionError
+from tests.samples import write_clip
 
 
 INTERVIEW, MARKET, STORY = Path("interview.eaf"), Path("market.eaf"), Path("story.TextGrid")
@@ -82,3 +85,13 @@ def test_formats_without_tiers_have_no_choice() -> None:
     path = Path("talk.srt")
     files = {path: [Segment("talk", 0.0, 1.0, "bo día")]}
     assert choose_tiers(files) == {path: set()} and tier_lines(files, {path: set()}) == []
+
+
+def test_only_other_tiers_with_text_are_counted(tmp_path: Path) -> None:
+    labels = {"text": "bo día a todos", "notes": "", "gloss": "good day"}
+    tiers = "".join(f'"IntervalTier"\n"{name}"\n0\n1\n1\n0\n1\n"{text}"\n' for name, text in labels.items())
+    content = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n1\n<exists>\n3\n{tiers}'
+    (tmp_path / "talk.TextGrid").write_text(content, "utf-8")
+    write_clip(tmp_path / "talk.wav")
+    found = read_annotations(Listing(tmp_path), "gl")
+    assert found is not None and (found.tiers, found.other_tiers) == ({"text": 1}, {"gloss": 1})
