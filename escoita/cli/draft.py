@@ -45,6 +45,7 @@ def draft(
     Correct the drafts in ELAN, Praat or another tool; `escoita prepare` reads the corrections. If a file does not
     allow a draft, the command reports the reason, drafts the others, and exits with status 1.
     """
+    from escoita.data.annotations.drafts import DRAFTS
     from escoita.data.inspection.listing import Listing
 
     if not source.exists():
@@ -67,6 +68,9 @@ def draft(
     failed = count = 0
     total = 0.0
     work = [each for each in work if each.recording in wanted]
+    if removed := sum(each.removed for each in work):
+        again = f"to draft them again, delete their lines in {listing.root / DRAFTS}"
+        say(visible(f"Not drafted again, because the earlier draft was removed: {_segments(removed)}; {again}"))
     for each in draft_recordings(listing.root, work, transcriber, public_name(model), new_format):
         if each.error is not None:
             failed += 1

@@ -28,6 +28,7 @@ from escoita.records.evaluation import Decoding, System, today
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
 from escoita.utils.files import convert_write_errors, public_name, write_atomically
+from escoita.utils.limits import VOCABULARY_CHARACTERS
 from escoita.utils.processes import (
     device_name,
     gathered,
@@ -307,6 +308,7 @@ def _numbered(
 def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
     adapter = spec.adapter
     most = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
+    characters = transcriber.family.characters(transcriber.processor, spec.generation_settings.language)
     return System(
         name=spec.name,
         base=public_name(spec.base),
@@ -322,7 +324,7 @@ def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, proces
         dtype=str(transcriber.model.dtype).removeprefix("torch."),
         peak_memory_bytes=0,
         decoding=decoding_of(transcriber),
-        characters=transcriber.family.characters(transcriber.processor, spec.generation_settings.language),
+        characters=characters if len(characters or "") <= VOCABULARY_CHARACTERS else None,  # with added tokens
     )
 
 

@@ -1,5 +1,6 @@
 """Score stored predictions again, with another normalizer, number of resamples, or primary metric."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from escoita.errors import EscoitaError
@@ -12,7 +13,7 @@ from escoita.records.evaluation import PROBES, EvaluationRecord, Metric, Scoring
 from escoita.run_directory import RunDirectory
 
 
-# The keys of a recipe that scoring reads.
+# The keys of a recipe that scoring reads and options can override; it also reads the normalizers of eval.retention.
 SETTINGS = ("eval.normalizer", "eval.resamples", "eval.primary")
 
 
@@ -35,7 +36,8 @@ def rescore_run(path: Path, overrides: list[str] | None = None) -> EvaluationRec
             raise EscoitaError("scoring does not read this key", key="--set", value=override, hint=hint)
     run = RunDirectory(path)
     recipe = run.load_recipe(overrides)
-    record = rescored(run.eval, recipe.eval.normalizer, recipe.eval.resamples, recipe.primary)
+    retention = {corpus.name: corpus.normalizer for corpus in recipe.eval.retention}
+    record = rescored(run.eval, recipe.eval.normalizer, recipe.eval.resamples, recipe.primary, retention)
     record.write(run.results)
     report_run(path)  # with the counts of corpora whose references may not be published
     return record
@@ -62,7 +64,11 @@ def rescore_folder(folder: Path, normalizer: str | None = None) -> EvaluationRec
 
 
 def rescored(
-    folder: Path, normalizer: str | None = None, resamples: int | None = None, primary: Metric | None = None
+    folder: Path,
+    normalizer: str | None = None,
+    resamples: int | None = None,
+    primary: Metric | None = None,
+    retention_normalizers: Mapping[str, str] | None = None,
 ) -> EvaluationRecord:
     """
     Return the record of stored predictions under other settings, which contains those of the evaluation.
@@ -72,6 +78,8 @@ def rescored(
         normalizer (`str`, *optional*): The normalizer. The default is that of the record.
         resamples (`int`, *optional*): The number of bootstrap resamples. The default is that of the record.
         primary (`str`, *optional*): The metric of differences and verdicts. The default is that of the record.
+        retention_normalizers (`Mapping[str, str]`, *optional*): The normalizers of test corpora of other languages, by
+            name. The default is those of the record.
 
     Raises:
         RecordError: Record or predictions are missing, cannot be read or do not match.
@@ -87,7 +95,7 @@ def rescored(
         corpora,
         systems,
         primary=primary or before.primary,
-        retention_normalizers=before.retention_normalizers,
+        retention_normalizers=before.retention_normalizers | dict(retention_normalizers or {}),
     )
     references = {
         corpus.name: corpus.clips["reference"].to_pylist()

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.request import EvaluationData, SystemSpec
@@ -12,11 +11,7 @@ from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER
-from escoita.records.training import AdapterRecord
-
-
-if TYPE_CHECKING:
-    pass
+from escoita.records.training import LONGEST_NAME, AdapterRecord
 
 
 def check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
@@ -78,7 +73,7 @@ def baseline_systems(
     baselines: list[Baseline], generation_settings: AdapterRecord, num_beams: int = 1, taken: Collection[str] = ()
 ) -> list[SystemSpec]:
     """
-    Return the baselines, named by the last part of their repository or folder.
+    Return the baselines, named by the last part of their repository or folder, which is shortened if it is too long.
 
     Args:
         baselines (`list[Baseline]`): The baselines of the settings.
@@ -88,7 +83,7 @@ def baseline_systems(
     """
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
-    names = [name.lstrip("._-") or "baseline" for name in names]
+    names = [name.lstrip("._-")[:LONGEST_NAME] or "baseline" for name in names]
     for name in names:
         if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER, *taken):
             raise EscoitaError(

@@ -28,7 +28,7 @@ from huggingface_hub.utils import httpx
 from escoita.errors import PublishError
 from escoita.hub.retry import retry_after_seconds, status_of
 from escoita.utils.files import NO_WRITE, cannot_write
-from escoita.utils.progress_bars import close_bars
+from escoita.utils.progress_bars import bars_closed_at_end
 
 
 Cause = Literal[
@@ -145,8 +145,9 @@ def explain_hub_errors(
     done: str = "",
 ) -> Iterator[None]:
     """
-    Turn a failed request, or a model that Transformers cannot find, into one line that says what to do. At the end,
-    bars that huggingface_hub left open are closed.
+    Turn a failed request, or a model that Transformers cannot find, into one line that says what to do.
+
+    At the end of the last of these contexts that are open, bars that huggingface_hub left open are closed.
 
     Args:
         what (`str`): The repository, the collection or the address that the request is about.
@@ -159,16 +160,15 @@ def explain_hub_errors(
     Raises:
         HubError: The request failed.
     """
-    try:
-        yield
-    except (OIDCError, HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
-        raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
-    except (ImportError, ValueError) as error:
-        if not any(map(_cause, _chain(error))):
-            raise
-        raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
-    finally:
-        close_bars()
+    with bars_closed_at_end():
+        try:
+            yield
+        except (OIDCError, HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+            raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
+        except (ImportError, ValueError) as error:
+            if not any(map(_cause, _chain(error))):
+                raise
+            raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
 
 
 def hub_error(

@@ -165,17 +165,13 @@ class Aligner:
             start = stop
         return np.concatenate(parts), np.concatenate(times)
 
-    def align(
-        self, samples: np.ndarray, text: str, known: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> tuple[list[AlignedWord], float]:
+    def align(self, samples: np.ndarray, text: str) -> tuple[list[AlignedWord], float]:
         """
         Find the times of the words of a transcript.
 
         Args:
             samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
             text (`str`): The transcript.
-            known (`tuple[np.ndarray, np.ndarray]`, *optional*): The result of [`Aligner.log_probabilities`] for the
-                recording, if several transcripts of it are aligned.
 
         Returns:
             `tuple[list[AlignedWord], float]`: The words in order, and the seconds of speech without text after them.
@@ -188,7 +184,7 @@ class Aligner:
         aligned = [index for index, each in enumerate(letters) if each]
         if not aligned:
             raise AlignerError("the transcript contains no letter of the model", path=self.name)
-        log_probabilities, times = known or self.log_probabilities(samples)
+        log_probabilities, times = self.log_probabilities(samples)
         found = align_letters(log_probabilities, [letters[index] for index in aligned], self.blank, self.delimiter)
         if found is None:
             raise AlignerError("the transcript is too long for the recording", path=self.name)

@@ -2,6 +2,7 @@
 
 import copy
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +29,12 @@ from escoita.utils.processes import ahead, device, free_device_memory, is_out_of
 
 if TYPE_CHECKING:
     from escoita.models.base import Family, Span, Watch
+
+
+def _is_of_transformers(error: BaseException) -> bool:
+    """Return whether Transformers raised an error itself, as it does for settings that contradict each other."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("transformers.")
 
 
 class Output(NamedTuple):
@@ -367,12 +374,13 @@ class Transcriber:
             self.family.set_language(self.model, self.processor, self.generation_settings.language)
             try:
                 tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
-            except ValueError as error:  # of transformers, which compares settings with each other and the model
-                name = f"{self.model.config._name_or_path}/generation_config.json"
+            except ValueError as error:
+                if not _is_of_transformers(error):
+                    raise
                 reason = " ".join(str(error).split())[:300]
-                raise EscoitaError(
-                    f"transformers cannot generate with these settings ({reason})", path=name
-                ) from error
+                problem, name = f"transformers refuses to generate ({reason})", self.model.config._name_or_path
+                settings = Path(name, "generation_config.json")
+                raise EscoitaError(problem, path=settings if settings.is_file() else name) from error
         texts = self.family.decode(self.processor, tokens)
         counts = self.family.token_counts(self.processor, tokens)
         spans = self.family.character_spans(self.processor, tokens) or [[] for _ in texts]

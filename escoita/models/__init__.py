@@ -97,11 +97,13 @@ def _config(model: str, revision: str | None) -> dict[str, Any]:
 # memory before its weights are read.
 _SIZES = {
     "layers": 1_000,
+    "heads": 10_000,
     "experts": 10_000,
     "mel_bins": 4_096,
     "hidden_size": 1_000_000,
     "d_model": 1_000_000,
     "_dim": 10_000_000,
+    "intermediate_size": 10_000_000,
     "vocab_size": 100_000_000,
     "positions": 100_000_000,
     "position_embeddings": 100_000_000,
@@ -110,7 +112,7 @@ _SIZES = {
 
 def check_sizes(config: dict[str, Any], path: str) -> None:
     """
-    Check the sizes in the configuration of a model, and in those of its towers.
+    Check the sizes in the configuration of a model, in those of its towers, and in lists.
 
     Args:
         config (`dict[str, Any]`): The stored configuration.
@@ -120,11 +122,22 @@ def check_sizes(config: dict[str, Any], path: str) -> None:
         EscoitaError: A size is not possible; `key` is its name.
     """
     for key, value in config.items():
-        if isinstance(value, dict):
-            check_sizes(value, path)
+        values = value if isinstance(value, list) else [value]
+        for part in values:
+            if isinstance(part, dict):
+                check_sizes(part, path)
         limit = next((limit for end, limit in _SIZES.items() if str(key).endswith(end)), None)
-        if limit is not None and type(value) is int and not 0 <= value <= limit:
-            raise EscoitaError(f"not possible; at most {limit:,} are accepted", path=path, key=str(key), value=value)
+        if limit is None:
+            continue
+        if len(values) > _SIZES["layers"]:
+            problem = f"at most {_SIZES['layers']:,} values are accepted"
+            raise EscoitaError(problem, path=path, key=str(key), value=len(values))
+        # A list may contain the numbers of layers, counted from the last one as negative.
+        least = -limit if isinstance(value, list) else 0
+        for number in values:
+            if type(number) in (int, float) and not least <= number <= limit:
+                problem = f"not possible; {least:,} to {limit:,} is accepted"
+                raise EscoitaError(problem, path=path, key=str(key), value=number)
 
 
 def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None, str]:
@@ -149,10 +162,10 @@ def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None,
         model_type = config["model_type"]
         if not isinstance(model_type, str):
             raise TypeError("model_type must be a string")
+        check_sizes(config, str(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = "not found, or not the configuration of a model" if local else "not the configuration of a model"
         raise EscoitaError(problem, path=path) from error
-    check_sizes(config, str(path))
     try:
         return trained_family(model_type, config), model_type
     except ImportError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from escoita.errors import EscoitaError
 from escoita.utils.formatting import is_unicode
+from escoita.utils.limits import VOCABULARY_CHARACTERS
 from escoita.utils.untrusted import read_object, refuse_large, refuse_pointer
 
 
@@ -21,7 +22,7 @@ MOST_CHARACTERS = 8_000
 # A file of as many tokens, each with its number.
 MOST_BYTES = 1_000_000
 # The same of a base, which may have a vocabulary of each language: MMS has 1,162.
-BASE_BYTES, BASE_TOKENS, BASE_SUBWORDS, LONGEST_TOKEN = 50_000_000, 50_000, 1_000, 100
+BASE_BYTES, BASE_TOKENS, BASE_SUBWORDS, LONGEST_TOKEN = 50_000_000, VOCABULARY_CHARACTERS, 1_000, 100
 
 
 class VocabularySizeError(EscoitaError):
@@ -127,10 +128,10 @@ def check_base_vocabulary(path: Path, owner: str) -> None:
     Raises:
         EscoitaError: The file is not a vocabulary, or has too many or too long tokens; `key` is the language.
     """
-    content = read_object(path, owner, BASE_BYTES)
+    content, source = read_object(path, owner, BASE_BYTES), f"{owner}/{path.name}"
     several = {name: tokens for name, tokens in content.items() if isinstance(tokens, dict)}
     if several and len(several) < len(content):
-        raise EscoitaError("expected the number of each token, or a vocabulary of each language", path=path)
+        raise EscoitaError("expected the number of each token, or a vocabulary of each language", path=source)
     for language, tokens in (several or {"": content}).items():
         numbers = list(tokens.values())
         problem = ""
@@ -138,10 +139,12 @@ def check_base_vocabulary(path: Path, owner: str) -> None:
             problem = "expected a different number of each token, from 0"
         elif len(tokens) > BASE_TOKENS or sum(len(token) > 1 for token in tokens) > BASE_SUBWORDS:
             problem = f"at most {BASE_TOKENS:,} tokens, and {BASE_SUBWORDS:,} of several characters, are read"
+        elif len(set().union(*tokens)) > VOCABULARY_CHARACTERS:
+            problem = f"at most {VOCABULARY_CHARACTERS:,} different characters are read"
         elif any(len(token) > LONGEST_TOKEN or not is_unicode(token) for token in tokens):
             problem = f"a token is not valid Unicode, or has more than {LONGEST_TOKEN} characters"
         if problem:
-            raise EscoitaError(problem, path=f"{owner}/{path.name}", key=language or None)
+            raise EscoitaError(problem, path=source, key=language or None)
 
 
 def read_vocabulary(path: Path, owner: str) -> dict[str, int]:

@@ -11,6 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
+from escoita.utils.library_output import without_load_report
 from escoita.utils.processes import is_out_of_memory, stage
 from escoita.utils.progress_bars import without_bars
 
@@ -54,7 +55,7 @@ def load(
         own_adapter (`bool`, *optional*, defaults to `False`): Whether an adapter may be stored next to the weights;
             the caller loads it.
         fresh (`tuple[str, ...]`, *optional*): The prefixes of parameters that may be missing, because the caller
-            replaces them.
+            replaces them. Transformers prints no table of missing keys then.
         options (`Any`): Further arguments of `from_pretrained`.
 
     Raises:
@@ -76,6 +77,7 @@ def load(
             stage(f"Loading {base}", Path(base).is_dir()),
             without_bars() if Path(base).is_dir() else nullcontext(),
             any_spelling() if load_in_4bit else nullcontext(),
+            without_load_report() if fresh else nullcontext(),
             explain_hub_errors(base, "model", value=revision) if not Path(base).is_dir() else nullcontext(),
         ):
             model, found = auto_model.from_pretrained(

@@ -14,13 +14,13 @@ from xml.sax.saxutils import quoteattr  # noqa: S406  (it writes XML)
 from escoita.audio.loading import read_audible, seconds
 from escoita.audio.segmentation import cut_segment
 from escoita.data.annotations import Segment, elan_tiers, format_of, textgrid_tiers
-from escoita.data.annotations.drafts import Draft, add_drafts, read_drafts
+from escoita.data.annotations.drafts import Draft, Times, add_drafts, read_drafts
 from escoita.data.annotations.new_tiers import NewSegment, NewTier, NewTierError
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.segments import Annotated, read_files, recording_of
 from escoita.errors import EscoitaError
 from escoita.inference.outputs import clean
-from escoita.preparation.stretches import LONGEST, SHORTEST, Stretch, open_stretches
+from escoita.preparation.stretches import LONGEST, SHORTEST, Stretch, open_stretches, outside, union
 from escoita.utils.files import write_atomically
 from escoita.utils.formatting import time_code
 
@@ -63,6 +63,7 @@ class Work:
         covered (`list[tuple[float, float]]`): The times of segments with text, of all tiers of transcripts.
         empty (`list[Segment]`): The segments without text of tiers of transcripts, without a draft.
         drafted (`list[Segment]`): The segments of earlier drafts.
+        removed (`int`): The number of earlier drafts that were removed and not replaced.
     """
 
     recording: Path
@@ -70,6 +71,7 @@ class Work:
     covered: list[tuple[float, float]] = field(default_factory=list)
     empty: list[Segment] = field(default_factory=list)
     drafted: list[Segment] = field(default_factory=list)
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,32 @@ def find_work(listing: Listing, language: str, tiers: Collection[str] = ()) -> t
                 work[recording].drafted.append(draft)
         if format_of(path) in _ORDER and (recording := listing.find(path.stem, path.parent)):
             work[recording].file = work[recording].file or path  # a file without a segment
-    for recorded in read_drafts(listing.root):
+    recorded: dict[Path, list[tuple[float, float]]] = defaultdict(list)
+    for earlier in read_drafts(listing.root):
+        if earlier.start < earlier.end and (recording := listing.find(earlier.recording)):
+            recorded[recording].append((earlier.start, earlier.end))
+    for recording, times in recorded.items():
         # A draft that a person removed was noise: it is not drafted again.
-        if recording := listing.find(recorded.recording):
-            work[recording].covered.append((recorded.start, recorded.end))
+        own, present = work[recording], union(work[recording].covered)
+        own.removed = sum(2 * _length(outside(*each, present)) > each[1] - each[0] for each in times)
+        own.covered += times
     for each in work.values():
-        each.empty = [segment for segment in each.empty if not any(_fills(draft, segment) for draft in each.drafted)]
+        filled = Times(("", draft.start, draft.end) for draft in each.drafted)
+        each.empty = [
+            segment
+            for segment in each.empty
+            if not any(
+                _fills(each.drafted[index], segment)
+                for *_, index in filled.overlapping("", segment.start, segment.end)
+            )
+        ]
         if each.file is not None and format_of(each.file) not in _ORDER:
             each.file = None  # subtitles and exports get a file of their own
     return list(work.values()), annotated.notes
+
+
+def _length(parts: list[tuple[float, float]]) -> float:
+    return sum(end - start for start, end in parts)
 
 
 def _rank(path: Path) -> tuple[int, Path]:

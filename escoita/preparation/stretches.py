@@ -1,6 +1,8 @@
 """Find the stretches of a recording that are not transcribed yet."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +48,14 @@ def open_stretches(
             positions.
     """
     joined: list[list[float]] = []
-    taken = sorted(covered)
+    taken = union(covered)
     for first, last in find_speech(samples):
         speech = (first / SAMPLING_RATE, last / SAMPLING_RATE)
-        for start, end in _outside(*speech, taken):
+        for start, end in outside(*speech, taken):
             # A short rest of speech that a segment covers is the inexact end of that segment.
             if (start, end) != speech and end - start < SHORTEST:
                 continue
-            between = joined and any(joined[-1][1] < stop and begin < start for begin, stop in taken)
+            between = joined and _any_between(joined[-1][1], start, taken)
             if joined and not between and start - joined[-1][1] <= PAUSE and end - joined[-1][0] <= longest:
                 joined[-1][1] = end
             else:
@@ -68,12 +70,24 @@ def open_stretches(
     return found
 
 
-def _outside(start: float, end: float, taken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the parts of an interval outside of others, which are sorted."""
+def union(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the parts of a recording that intervals cover together, in order and without overlap."""
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(intervals):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def outside(start: float, end: float, taken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the parts of an interval outside of a [`union`]."""
     parts = []
-    for begin, stop in taken:
-        if stop <= start or begin >= end:
-            continue
+    for place in range(bisect_right(taken, start, key=itemgetter(1)), len(taken)):
+        begin, stop = taken[place]
+        if begin >= end:
+            break
         if begin > start:
             parts.append((start, begin))
         start = max(start, stop)
@@ -82,8 +96,15 @@ def _outside(start: float, end: float, taken: Sequence[tuple[float, float]]) -> 
     return parts
 
 
+def _any_between(start: float, end: float, taken: Sequence[tuple[float, float]]) -> bool:
+    """Return whether a part of a [`union`] lies between two times."""
+    place = bisect_right(taken, start, key=itemgetter(1))
+    return place < len(taken) and taken[place][0] < end
+
+
 def _widened(start: float, end: float, taken: Sequence[tuple[float, float]], length: float) -> tuple[float, float]:
-    """Return an interval with its edges, without a part of another one."""
-    before = max([0.0, *(stop for _, stop in taken if stop <= start)])
-    after = min([length, *(begin for begin, _ in taken if begin >= end)])
-    return max(before, start - _EDGE), min(after, end + _EDGE)
+    """Return an interval with its edges, without a part of a [`union`]."""
+    before, after = bisect_right(taken, start, key=itemgetter(1)), bisect_left(taken, end, key=itemgetter(0))
+    first = taken[before - 1][1] if before else 0.0
+    last = min(taken[after][0], length) if after < len(taken) else length
+    return max(first, start - _EDGE), min(last, end + _EDGE)

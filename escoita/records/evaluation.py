@@ -7,6 +7,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
 from escoita.records.transcript import SpeechDetector
+from escoita.utils.limits import VOCABULARY_CHARACTERS
 
 
 Interval = tuple[float, float]
@@ -412,7 +413,7 @@ class System(RecordModel):
     endpoint: EndpointModel | None = None
     decoding: Decoding = Decoding()
     speech_detector: SpeechDetector | None = None
-    characters: str | None = Field(None, max_length=20_000)
+    characters: str | None = Field(None, max_length=VOCABULARY_CHARACTERS)
     evaluated: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
     @model_serializer(mode="wrap")

@@ -22,7 +22,8 @@ from escoita.utils.limits import (
 _LONGEST_KEY = 100
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 # Names of systems and corpora are names of files and folders, which have at most 255 bytes.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+LONGEST_NAME = 200
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 TargetLang = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
 LanguageToken = Annotated[str, Field(pattern=r"^(none|[a-z]{2,3})$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from escoita.utils.formatting import visible
@@ -27,6 +29,22 @@ def quiet_libraries() -> None:
     logging.getLogger("transformers.generation.utils").addFilter(_is_shown)
     # transformers 5.23 renamed an argument that TRL and PEFT still set.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+
+
+def _is_no_report(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "LOAD REPORT" not in text or any(problem in text for problem in ("MISMATCH", "CONVERSION"))
+
+
+@contextmanager
+def without_load_report() -> Iterator[None]:
+    """Leave out the table of missing keys that Transformers prints, unless the keys are of other sizes."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_no_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_report)
 
 
 def configure_libraries() -> None:

@@ -56,6 +56,8 @@ TRANSCRIPT_WORDS = 20_000
 TRANSCRIPT_CHARACTERS = 100_000
 # Id, speaker and other text cells of a clip; an id may be a path, which has at most 4,096 bytes on Linux.
 CELL_CHARACTERS = 4_096
+# Different characters of a vocabulary. Chinese is written with about 4,000; a vocabulary may be that of all languages.
+VOCABULARY_CHARACTERS = 50_000
 # Consecutive combining marks. Stream-safe text has at most 30 (Unicode Standard Annex 15); the time of sorting them
 # grows with the square of their number.
 COMBINING_MARKS = 30

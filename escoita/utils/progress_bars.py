@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import IO, Any
 
 
@@ -10,7 +11,9 @@ def _open_bars() -> tuple[Any, list[Any]]:
     """Return huggingface_hub's class of bars and its open bars; nothing unless the library has been imported."""
     if (module := sys.modules.get("huggingface_hub.utils.tqdm")) is None:
         return None, []
-    return module.tqdm, [bar for bar in module.tqdm._instances if isinstance(bar, module.tqdm)]
+    with module.tqdm.get_lock():  # other threads open bars
+        bars = list(module.tqdm._instances)
+    return module.tqdm, [bar for bar in bars if isinstance(bar, module.tqdm)]
 
 
 @contextmanager
@@ -27,6 +30,25 @@ def above_bars(stream: IO[str]) -> Iterator[None]:
         return
     with bar_class.external_write_mode(file=stream):
         yield
+
+
+_lock, _inside = Lock(), 0
+
+
+@contextmanager
+def bars_closed_at_end() -> Iterator[None]:
+    """Call [`close_bars`] at the end, unless such a context is open around this one or in another thread."""
+    global _inside
+    with _lock:
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            last = not _inside
+        if last:
+            close_bars()
 
 
 def close_bars() -> None:

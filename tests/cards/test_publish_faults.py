@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from escoita.recipe.schema import Benchmark
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     EARLIER,
@@ -18,6 +19,7 @@ from tests.cards.publishing import (
     content,
     tree,
 )
+from tests.cards.samples import evaluation, result, system_result
 from tests.hub_double import HubDouble
 from tests.hub_double.faults import Fault
 
@@ -184,6 +186,24 @@ def test_a_concurrent_commit_of_the_same_files_is_not_overwritten(hub: HubDouble
     assert line.startswith("ana/uzbek: ") and name in line
     assert commits(hub) == ["Somebody else's", *OLD] and content(hub, name) == b"theirs"
     assert "training_args.bin" in tree(hub)
+
+
+def test_rates_of_a_benchmark_that_somebody_replaces_meanwhile_are_not_deleted(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    systems = [system_result(name).model_copy(update={"unusable": 0}) for name in ("adapter", "base")]
+    evaluation(result("clips", systems)).write(run.results)
+    recipe = run.load_recipe()
+    benchmarks = [Benchmark(corpus="clips", dataset="ana/removed", task="asr")]
+    recipe.model_copy(update={"hub": recipe.hub.model_copy(update={"benchmarks": benchmarks})}).write(run.recipe)
+    push()
+    recipe.write(run.recipe)
+    path, theirs = ".eval_results/removed.yaml", b"- {dataset: {id: ana/removed, task_id: asr}, value: 1}\n"
+    concurrently(hub, {path: theirs})
+    assert path in push(code=1).last_line
+    assert commits(hub)[0] == "Somebody else's" and content(hub, path) == theirs
+    push()  # the file is no longer one that escoita wrote
+    assert content(hub, path) == theirs
 
 
 def test_a_concurrent_edit_of_the_card_is_merged(hub: HubDouble, run: RunDirectory, push: Push) -> None:

@@ -49,6 +49,13 @@ def test_one_recording_can_be_drafted(recordings: Path) -> None:
     assert (recordings / "talk.TextGrid").exists() and not (recordings / "other.TextGrid").exists()
 
 
+def test_removed_drafts_are_named_as_the_reason_why_nothing_is_drafted(recordings: Path) -> None:
+    words = ("draft", "recordings", "--model", "model", "--language", "gl")
+    assert "escoita.drafts" not in run(*words) + run(*words)
+    (recordings / "talk.eaf").unlink()
+    assert "escoita.drafts" in run(*words)
+
+
 def test_a_refusal_ends_with_status_1(recordings: Path) -> None:
     (recordings / "talk.eaf").write_text("mine")
     run("draft", "recordings", "--model", "model", "--language", "gl", status=1)

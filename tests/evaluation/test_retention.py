@@ -26,7 +26,7 @@ from escoita.evaluation.predictions import (
 from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.evaluation.request import EvaluationData, EvaluationRequest, SystemSpec
-from escoita.evaluation.rescore import rescored
+from escoita.evaluation.rescore import rescore_run, rescored
 from escoita.evaluation.verdict_texts import retention_notes
 from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Evaluation, RetentionCorpus
@@ -194,6 +194,16 @@ def test_another_normalizer_than_that_of_the_recipe_is_found(run: RunDirectory) 
     chosen = run.load_recipe(["eval.retention=[{name: spanish, path: a, language: es, normalizer: basic}]"])
     (found,) = evaluation_differences(chosen, record)
     assert "normalizer of spanish" in found
+
+
+def test_rescoring_a_run_uses_the_changed_normalizer_of_its_recipe(run: RunDirectory) -> None:
+    counts_path(run.eval, "spanish").unlink(missing_ok=True)
+    text = run.recipe.read_text("utf-8")
+    assert "normalizer: unicode" in text
+    run.recipe.write_text(text.replace("normalizer: unicode", "normalizer: basic"), "utf-8")
+    record = rescore_run(run.path)
+    assert record.retention_normalizers == {"spanish": "basic"}
+    assert not list(evaluation_differences(run.load_recipe(), record))
 
 
 def test_a_changed_figure_is_found(run: RunDirectory, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ SETTINGS = AdapterRecord(language="uz", prompt=Prompt(user=""))
         ("./.hidden", "hidden"),
         ("a b(c)", "a-b-c-"),
         ("..", "baseline"),
+        ("models/" + 300 * "w", 200 * "w"),
     ],
 )
 def test_baselines_are_named_by_the_last_part(model: str, name: str) -> None:

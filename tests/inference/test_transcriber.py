@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,24 @@ def test_a_single_clip_that_runs_out_of_memory_is_an_error() -> None:
     with pytest.raises(EscoitaError) as error:
         echo(model=EchoModel(most=0)).transcribe([silence(8000)])
     assert isinstance(error.value.__cause__, torch.OutOfMemoryError) and "0.5 s" in error.value.problem
+
+
+def test_an_error_of_transformers_is_explained_and_another_is_raised() -> None:
+    from transformers import GenerationConfig
+
+    class Model(EchoModel):
+        config = SimpleNamespace(_name_or_path="user/base")
+
+        def generate(self, input_features: torch.Tensor) -> torch.Tensor:
+            if len(input_features) == 1:
+                GenerationConfig(early_stopping=7).validate(strict=True)
+            raise ValueError("a defect of this project")
+
+    with pytest.raises(EscoitaError) as refusal:
+        echo(model=Model()).transcribe([silence(8000)])
+    assert refusal.value.path == "user/base" and isinstance(refusal.value.__cause__, ValueError)
+    with pytest.raises(ValueError):
+        echo(model=Model()).transcribe([silence(8000)] * 2)
 
 
 def test_other_errors_of_the_model_are_raised() -> None:

@@ -1,18 +1,21 @@
 """Test the training of CTC models on tiny bases with random weights."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCTC
 
 from escoita.errors import EscoitaError
 from escoita.models import family_of
 from escoita.models.adapters import Adapters
 from escoita.models.ctc_training import TrainableCtcFamily, fit_head
 from escoita.models.families import base_license
+from escoita.models.loading import load
 from escoita.models.trainable import IGNORED
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.training.sanity_checks import check_batch
@@ -143,6 +146,23 @@ def test_training_of_mms_begins_with_a_language_adapter(
     with pytest.raises(EscoitaError) as error:
         family.resolved_settings(processor, asked.model_copy(update={"target_lang": "xxx"}))
     assert error.value.key == "method.target_lang"
+
+
+def test_a_missing_head_is_expected_and_not_reported(tmp_path: Path) -> None:
+    base, logger, reports = write_wav2vec2(tmp_path), logging.getLogger("transformers.modeling_utils"), list[str]()
+    handler = logging.Handler()
+    handler.emit = lambda record: reports.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        family_of(base).load_model(base)
+        assert not reports
+        load(AutoModelForCTC, base, vocab_size=3)
+        assert len(reports) == 1 and "lm_head" in reports[0]
+        with pytest.raises(EscoitaError):  # the reason is in the table
+            load(AutoModelForCTC, base, fresh=("lm_head.",), vocab_size=3, hidden_size=32)
+        assert len(reports) == 2
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_head_of_another_size_replaces_that_of_the_base_and_is_removed_again(tmp_path: Path) -> None:

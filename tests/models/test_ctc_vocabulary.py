@@ -10,6 +10,7 @@ from escoita.errors import EscoitaError
 from escoita.metrics.normalizers import normalizer
 from escoita.models.ctc_vocabulary import (
     VocabularySizeError,
+    check_base_vocabulary,
     read_vocabulary,
     tokenizer_of,
     training_text,
@@ -17,6 +18,7 @@ from escoita.models.ctc_vocabulary import (
     unknown_line,
     vocabulary,
 )
+from escoita.records.evaluation import System
 
 
 def test_the_vocabulary_is_that_of_the_normalized_transcripts_in_a_fixed_order() -> None:
@@ -67,3 +69,28 @@ def test_other_files_are_refused(tmp_path: Path, content: Any) -> None:
     with pytest.raises(EscoitaError) as error:
         read_vocabulary(path, "user/adapter")
     assert error.value.path == "user/adapter/vocab.json"
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"a": 0, "uzb": {"a": 0}},
+        {chr(number): number for number in range(0x20000, 0x20000 + 50_001)},
+        {"".join(map(chr, range(start, start + 100))): start for start in range(0x20000, 0x20000 + 50_100, 100)},
+    ],
+    ids=["mixed", "tokens", "characters"],
+)
+def test_bases_with_other_or_too_large_vocabularies_are_refused(tmp_path: Path, tokens: dict[str, Any]) -> None:
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps(tokens), "utf-8")
+    with pytest.raises(EscoitaError) as error:
+        check_base_vocabulary(path, "user/base")
+    assert error.value.path == "user/base/vocab.json"
+
+
+def test_a_record_takes_the_characters_of_every_accepted_base(tmp_path: Path) -> None:
+    tokens = {chr(number): number - 0x20000 for number in range(0x20000, 0x20000 + 50_000)}
+    (tmp_path / "vocab.json").write_text(json.dumps(tokens), "utf-8")
+    check_base_vocabulary(tmp_path / "vocab.json", "user/base")
+    (limit,) = System.model_fields["characters"].metadata
+    assert limit.max_length >= len(tokens)

@@ -2,11 +2,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.models import family_for_evaluation, family_of
+from escoita.models import check_sizes, family_for_evaluation, family_of
 from escoita.models.families import BY_MODEL_TYPE
 
 
@@ -78,3 +79,29 @@ def test_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
         family_of(str(tmp_path))
     assert (error.value.key, error.value.value) == ("model_type", "voxtral")
     assert isinstance(error.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize(
+    "key, config",
+    [
+        ("num_hidden_layers", {"num_hidden_layers": 1001.0}),
+        ("num_hidden_layers", {"num_hidden_layers": -1}),
+        ("num_attention_heads", {"num_attention_heads": 10**9}),
+        ("intermediate_size", {"text_config": {"intermediate_size": 10**9}}),
+        ("encoder_ffn_dim", {"encoder_ffn_dim": 10**9}),
+        ("conv_dim", {"conv_dim": [512, 10**9]}),
+        ("conv_dim", {"conv_dim": [1] * 100_000}),
+        ("num_hidden_layers", {"towers": [{"num_hidden_layers": 10**6}]}),
+    ],
+)
+def test_impossible_sizes_are_refused_before_a_model_is_built(
+    key: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2"} | config), "utf-8")
+    with pytest.raises(EscoitaError) as refusal:
+        family_of(str(tmp_path))
+    assert (refusal.value.path, refusal.value.key) == (str(tmp_path / "config.json"), key)
+
+
+def test_indices_of_layers_are_no_sizes() -> None:
+    check_sizes({"cat_hidden_layers": [3, -1], "num_hidden_layers": 0, "some_layers": ["full"] * 48}, "config.json")

@@ -64,6 +64,7 @@ def test_segments_without_a_transcript_are_drafted(tmp_path: Path) -> None:
     recorded = read_drafts(tmp_path)
     assert sorted((each.tier, each.text) for each in recorded) == sorted((each.tier, each.text) for each in drafts)
     assert {(each.file, each.recording, each.round) for each in recorded} == {("talk.eaf", "talk.wav", 1)}
+    assert [each.removed for each in find_work(Listing(tmp_path), "gl")[0]] == [0]
     # A second round has nothing to draft: the drafts of the first one cover it.
     assert draft(tmp_path)[0].segments == 0
 
@@ -109,8 +110,13 @@ def test_removed_drafts_are_counted(tmp_path: Path) -> None:
     path.write_bytes(before)
     found = prepared(tmp_path)
     assert found.rounds[0].removed == done.segments and [row.text for row in found.rows] == ["bo día"]
-    # They were noise, and are not drafted again.
+    # They were noise, and are not drafted again, unless their lines are removed from the record.
+    assert [each.removed for each in find_work(Listing(tmp_path), "gl")[0]] == [done.segments]
     assert draft(tmp_path)[0].segments == 0
+    for path in (tmp_path / DRAFTS, tmp_path / "talk.eaf.before-draft-1"):
+        path.unlink()
+    assert [each.removed for each in find_work(Listing(tmp_path), "gl")[0]] == [0]
+    assert draft(tmp_path)[0].segments == done.segments
 
 
 def test_a_draft_without_its_record_is_not_used(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Find speech that no segment covers."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from escoita.audio.loading import SAMPLING_RATE, read_audio
-from escoita.preparation.stretches import open_stretches
+from escoita.preparation.stretches import open_stretches, outside, union
 from tests.preparation.speech import write_talk
 
 
@@ -46,3 +49,18 @@ def test_long_speech_is_split(tmp_path: Path) -> None:
 
 def test_silence_has_no_stretch() -> None:
     assert open_stretches(np.zeros(3 * SAMPLING_RATE, np.float32), []) == []
+
+
+INTERVAL = st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda each: (each[0], sum(each)))
+
+
+@given(intervals=st.lists(INTERVAL, max_size=9), start=st.integers(0, 30), length=st.integers(1, 10))
+def test_parts_outside_are_those_that_no_interval_covers(
+    intervals: list[tuple[int, int]], start: int, length: int
+) -> None:
+    taken = union(intervals)
+    assert all(stop < begin for (_, stop), (begin, _) in pairwise(taken))
+    covered = {time for begin, stop in intervals for time in range(begin, stop)}
+    parts = outside(start, start + length, taken)
+    free = {time for begin, stop in parts for time in range(int(begin), int(stop))}
+    assert free == set(range(start, start + length)) - covered

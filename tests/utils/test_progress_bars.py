@@ -3,11 +3,14 @@
 import io
 import os
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from escoita.utils.progress_bars import above_bars, close_bars, without_bars
+from escoita.utils.progress_bars import above_bars, bars_closed_at_end, close_bars, without_bars
 from tests.cards.publishing import REPO, client_environment, make_repositories, make_run
 from tests.hub_double import serve
 from tests.hub_double.faults import Fault
@@ -26,6 +29,18 @@ def test_bars_of_libraries_are_hidden_for_a_while(shown: bool) -> None:
         assert output.is_progress_bar_enabled() is shown
     finally:
         (output.enable_progress_bar if before else output.disable_progress_bar)()
+
+
+@pytest.fixture(autouse=True)
+def enabled_bars() -> Iterator[None]:
+    """Enable the bars of huggingface_hub, which a command without a terminal disables."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    enable_progress_bars()
+    yield
+    if before:
+        disable_progress_bars()
 
 
 class Terminal(io.StringIO):
@@ -52,6 +67,47 @@ def test_a_line_is_printed_above_the_bars_and_bars_that_were_left_open_are_erase
     terminal.write("after\n")
     lines = screen([terminal.getvalue()])
     assert "after" in lines and not any("first" in line or "second" in line for line in lines)
+
+
+def test_bars_are_closed_at_the_end_of_the_last_open_context_only() -> None:
+    from huggingface_hub.utils import tqdm
+
+    def nested() -> None:
+        with bars_closed_at_end():
+            pass
+
+    with bars_closed_at_end():
+        bar = tqdm(total=2, file=Terminal(), ncols=60, disable=False)
+        nested()
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(nested).result()
+        assert not bar.disable
+    assert bar.disable
+
+
+def test_bars_that_other_threads_open_do_not_disturb_a_line() -> None:
+    from huggingface_hub.utils import tqdm
+
+    started, ended, opened = Event(), Event(), []
+
+    def open_bars() -> None:
+        while not ended.is_set():
+            opened.append(tqdm(total=1, file=Terminal(), disable=False))
+            if len(opened) == 50:
+                started.set()
+            if len(opened) > 50:
+                opened.pop(0).close()
+
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(open_bars)
+        started.wait(60)
+        for _ in range(200):
+            with above_bars(Terminal()):
+                pass
+        ended.set()
+        done.result()
+    close_bars()
+    assert all(bar.disable for bar in opened)
 
 
 @pytest.mark.slow

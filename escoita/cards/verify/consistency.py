@@ -109,7 +109,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
         found = [
             *corpora_differences(recipe, training, data),
             *overlap_differences(data),
-            *prediction_differences(recipe, evaluation, data, files),
+            *prediction_differences(data, files),
         ]
         yield compared("data.json and other records", found, "clips, durations and rejected rows")
         for absent in data.missing:

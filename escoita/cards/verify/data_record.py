@@ -8,7 +8,7 @@ from escoita.cards.verify.recompute import Differences, differing, same
 from escoita.evaluation.predictions import Provenance
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.data import CorpusData, DataRecord
-from escoita.records.evaluation import PROBES, EvaluationRecord
+from escoita.records.evaluation import PROBES
 from escoita.records.training import TrainingRecord
 
 
@@ -61,9 +61,7 @@ def _of(data: DataRecord, split: str, name: str) -> CorpusData | None:
     return next((each for each in data.corpora if (each.split, each.name) == (split, name)), None)
 
 
-def prediction_differences(
-    recipe: Recipe, evaluation: EvaluationRecord, data: DataRecord, files: list[tuple[Path, Any, Provenance]]
-) -> Differences:
+def prediction_differences(data: DataRecord, files: list[tuple[Path, Any, Provenance]]) -> Differences:
     """Compare clips, durations, speakers and references with the predictions."""
     for path, table, provenance in files:
         name = f"{path.parent.name}/{path.name}"

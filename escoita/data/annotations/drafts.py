@@ -5,6 +5,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from math import frexp
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,6 +102,35 @@ class Placed(NamedTuple):
     segment: Segment
 
 
+class Times:
+    """
+    Find intervals of recordings by time; those of similar length are sorted together, so that few others are passed.
+
+    Args:
+        intervals (`Iterable[tuple[str, float, float]]`): The recording, the start and the end in seconds of each.
+    """
+
+    def __init__(self, intervals: Iterable[tuple[str, float, float]]):
+        self._groups: dict[str, dict[int, list[tuple[float, float, int]]]] = defaultdict(lambda: defaultdict(list))
+        for index, (recording, start, end) in enumerate(intervals):
+            self._groups[recording][frexp(end - start)[1]].append((start, end, index))
+        for groups in self._groups.values():
+            for times in groups.values():
+                times.sort()
+
+    def overlapping(self, recording: str, start: float, end: float) -> list[tuple[float, float, int]]:
+        """Return the start, the end and the index of the intervals with a time in common with another, in order."""
+        found = []
+        for exponent, times in self._groups.get(recording, {}).items():
+            for place in range(bisect_left(times, (start - 2.0**exponent, 0.0, -1)), len(times)):
+                begin, stop, index = times[place]
+                if begin >= end:
+                    break
+                if max(begin, start) < min(stop, end):
+                    found.append((begin, stop, index))
+        return sorted(found)
+
+
 def compare_drafts(
     drafts: Sequence[Draft], drafted: Sequence[Placed], others: Sequence[Placed], reviewed: bool
 ) -> tuple[list[DraftRound], set[int], set[int]]:
@@ -120,7 +150,9 @@ def compare_drafts(
         `tuple[list[DraftRound], set[int], set[int]]`: The rounds; the indices of segments in `drafted` that nobody
         changed; and the indices of those that another tier replaces.
     """
-    in_drafts, in_others = _Times(drafted), _Times(others)
+    in_drafts, in_others = (
+        Times((recording, segment.start, segment.end) for recording, segment in placed) for placed in (drafted, others)
+    )
     unchanged: set[int] = set()
     replaced: set[int] = set()
     pairs: dict[int, list[tuple[Draft, str | None, bool]]] = defaultdict(list)
@@ -128,10 +160,10 @@ def compare_drafts(
         speaker = draft.tier.partition("@")[2]
         elsewhere = [
             index
-            for index in in_others.at(draft)
+            for index in _alike(in_others, draft)
             if others[index].segment.text.strip() and (not speaker or others[index].segment.speaker in ("", speaker))
         ]
-        own = [index for index in in_drafts.at(draft) if drafted[index].segment.tier == draft.tier]
+        own = [index for index in _alike(in_drafts, draft) if drafted[index].segment.tier == draft.tier]
         chosen, source = (elsewhere, others) if elsewhere else (own, drafted)
         text = _joined(source[index].segment for index in chosen)
         if elsewhere:
@@ -144,7 +176,7 @@ def compare_drafts(
         speaker = place.segment.speaker
         if any(
             others[index].segment.text.strip() and (not speaker or others[index].segment.speaker in ("", speaker))
-            for index in in_others.at(place)
+            for index in _alike(in_others, place)
         ):
             replaced.add(number)
     rounds = [_round(number, found, reviewed) for number, found in sorted(pairs.items())]
@@ -173,29 +205,11 @@ def _joined(segments: Iterable[Segment]) -> str:
     return " ".join(" ".join(each.text for each in sorted(segments, key=lambda each: each.start)).split())
 
 
-class _Times:
-    """Find segments of a recording by time."""
-
-    def __init__(self, placed: Sequence[Placed]):
-        self.by_recording: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-        for index, (recording, segment) in enumerate(placed):
-            self.by_recording[recording].append((segment.start, segment.end, index))
-        for times in self.by_recording.values():
-            times.sort()
-        self.longest = {
-            recording: max(end - start for start, end, _ in times) for recording, times in self.by_recording.items()
-        }
-
-    def at(self, wanted: Draft | Placed) -> list[int]:
-        """Return the indices of segments that have most of their time, or of that of a draft, in common."""
-        start, end = (wanted.start, wanted.end) if isinstance(wanted, Draft) else wanted.segment[1:3]
-        times = self.by_recording.get(wanted.recording, [])
-        first = bisect_left(times, (start - self.longest.get(wanted.recording, 0.0), 0.0, -1))
-        found = []
-        for begin, stop, index in times[first:]:
-            if begin >= end:
-                break
-            shorter = min(end - start, stop - begin)
-            if shorter > 0 and min(end, stop) - max(start, begin) > _SHARE * shorter:
-                found.append(index)
-        return found
+def _alike(index: Times, segment: Draft | Placed) -> list[int]:
+    """Return the indices of segments that have most of their time, or of that of another one, in common."""
+    start, end = (segment.start, segment.end) if isinstance(segment, Draft) else segment.segment[1:3]
+    return [
+        number
+        for begin, stop, number in index.overlapping(segment.recording, start, end)
+        if min(end, stop) - max(start, begin) > _SHARE * min(end - start, stop - begin)
+    ]

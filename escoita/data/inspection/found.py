@@ -55,7 +55,7 @@ class Found:
 
         Args:
             reason (`str`): The reason.
-            path (`Path`): The file that contains the segment.
+            path (`Path` or `str`): The file that contains the segment.
             start (`float`): The start of the segment in seconds.
         """
         self.left_out[reason] += 1
@@ -79,7 +79,7 @@ class Found:
         elif not text:
             reason = "empty transcript"
         elif any("\0" in each or not is_unicode(each) for each in (text, *values.values()) if isinstance(each, str)):
-            reason = "is not valid Unicode"
+            reason = "contains NUL, or is not valid Unicode"
         elif not all(0 <= (values.get(key) or 0) < RECORDING_SECONDS for key in ("offset", "duration")):
             reason = "has no times of a segment"
         else:

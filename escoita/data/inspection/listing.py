@@ -37,7 +37,8 @@ class Listing:
         self.by_suffix: dict[str, list[Path]] = {}
         self.outside = self.unnamed = 0
         self._folders: dict[Path, str] = {}
-        self._exact: dict[str, Path] = {}
+        self._exact: dict[str, list[Path]] = {}
+        self._others: set[Path] = set()
         self._by_path: dict[str, list[Path]] = {}
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
@@ -57,10 +58,11 @@ class Listing:
         suffix = path.suffix.lower()
         if suffix not in RECORDINGS:
             self.by_suffix.setdefault(suffix, []).append(path)
+            self._others.add(path)
             return
         self.recordings.append(path)
         name = path.relative_to(self.root).as_posix()
-        self._exact[unicodedata.normalize("NFC", name)] = path
+        self._exact.setdefault(_composed(name), []).append(path)
         self._by_path.setdefault(_plain(name), []).append(path)
         self._by_name.setdefault(_plain(path.name), []).append(path)
         self._by_stem.setdefault(_plain(path.stem), []).append(path)
@@ -71,7 +73,7 @@ class Listing:
 
     def contains(self, path: Path) -> bool:
         """Return whether a file, other than a recording, is listed."""
-        return path in self.by_suffix.get(path.suffix.lower(), ())
+        return path in self._others
 
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         """
@@ -79,7 +81,7 @@ class Listing:
 
         A path may be relative to the file that names it or to the root, or be one of another machine, of which the
         last parts count; it may have backslashes, another case, another suffix or none. Of names that differ only in
-        case, each is found by itself alone.
+        case, or in the normalization form of Unicode, each is found by itself alone.
 
         Args:
             name (`str`): The name or path.
@@ -87,8 +89,8 @@ class Listing:
         """
         if not name or len(name) > _LONGEST_PATH:
             return None
-        exact = unicodedata.normalize("NFC", name.strip().removeprefix("file://").replace("\\", "/"))
-        parts = [part for part in exact.split("/") if part not in ("", ".")]
+        parts = name.strip().removeprefix("file://").replace("\\", "/").split("/")
+        parts = [part for part in parts if part not in ("", ".")]
         if ".." in parts:
             parts = parts[len(parts) - parts[::-1].index("..") :]
         if not parts:
@@ -96,8 +98,8 @@ class Listing:
         above = "" if folder is None else self._above(folder)
         paths = ["/".join([start, *parts] if start not in ("", ".") else parts) for start in (above, "")]
         for path in paths:
-            if path in self._exact:
-                return self._exact[path]
+            if same := self._exact.get(_composed(path)):
+                return self._of_form(same, path)
         for path in map(_plain, paths):
             if len(found := self._by_path.get(path, [])) == 1:
                 return found[0]
@@ -113,8 +115,14 @@ class Listing:
     def _above(self, folder: Path) -> str:
         """Return the path of a folder below the root."""
         if folder not in self._folders:
-            self._folders[folder] = unicodedata.normalize("NFC", folder.relative_to(self.root).as_posix())
+            self._folders[folder] = folder.relative_to(self.root).as_posix()
         return self._folders[folder]
+
+    def _of_form(self, same: list[Path], name: str) -> Path | None:
+        """Return the recording of a path among those whose paths are the same text in another form of Unicode."""
+        if len(same) == 1:
+            return same[0]
+        return next((path for path in same if path.relative_to(self.root).as_posix() == name), None)
 
     def _best(self, candidates: list[Path], parents: list[str]) -> Path | None:
         """Return the only candidate, or the only one in the deepest folders that the name states."""
@@ -153,5 +161,9 @@ def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
         yield from (entry for entry in shown if not entry.is_dir(follow_symlinks=False))
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return _composed(name).casefold()

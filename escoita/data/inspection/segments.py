@@ -107,7 +107,8 @@ def read_annotations(
         drafts_reviewed (`bool`, *optional*, defaults to `False`): Whether unchanged drafts are used.
 
     Raises:
-        CorpusError: No tier has one of the given names.
+        CorpusError: No tier has one of the given names, all files together have too many segments, or the record of
+            drafts is damaged.
     """
     found, annotated = Found(""), read_files(listing, language, tiers)
     found.notes += annotated.notes
@@ -123,7 +124,8 @@ def read_annotations(
     for path, segments in files.items():
         for segment in [*segments, *corrected.get(path, ())]:
             if not annotated.has_transcript(path, segment) and not _is_draft(path, segment):
-                found.other_tiers[segment.tier] += bool(segment.text.strip())
+                if segment.text.strip():
+                    found.other_tiers[segment.tier] += 1
                 continue
             if not segment.text.strip():
                 # The intervals of a TextGrid without text are pauses.

@@ -51,8 +51,8 @@ def choose_tiers(files: Mapping[Path, Sequence[Segment]], given: Collection[str]
         tiers = _transcripts([segment for path in paths for segment in files[path]])
         for path in paths:
             own = {segment.tier for segment in files[path]}
-            filled = {segment.tier for segment in files[path] if segment.text.strip()}
-            chosen[path] = tiers & own if tiers & (filled or own) else _transcripts(files[path])
+            # A tier without text is still to be transcribed: no other tier takes its place.
+            chosen[path] = tiers & own or _transcripts(files[path])
     return chosen
 
 

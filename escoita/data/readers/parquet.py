@@ -16,6 +16,7 @@ from escoita.data.readers.recordings import (
     ALWAYS_BYTES,
     MOST_GROWTH,
     SAMPLING_RATE,
+    CountError,
     Piece,
     UnpackedSizeError,
     collect_pieces,
@@ -124,7 +125,7 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
         audio, names = find_table_columns(schema, chosen, ("text", "split") if split else ("text",))
         columns = [name for name in dict.fromkeys(names) if name and name in schema.names]
         # A text that a few bytes repeat in a million rows is decoded only if all of them fit into memory.
-        texts = [name for name in columns if schema.field(name).type == pa.string()]
+        texts = [name for name in columns if _is_text(schema.field(name).type)]
         table = decoded(path, pq.read_table(path, columns=columns, read_dictionary=texts), texts)
         mapped = pa.memory_map(str(cached_copy(path, "recordings", partial(_copy_recordings, column=audio), audio)))
         recordings = pa.ipc.open_file(mapped).read_all()
@@ -139,20 +140,28 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
     return Piece(origin, rows, names, recordings["path"], recordings["bytes"], path.parent)
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def _check_growth(path: Path) -> None:
     """
     Refuse a file whose recordings are far larger once they are decompressed, or that repeats one for most rows.
 
     Raises:
-        UnpackedSizeError: The metadata declare this.
+        UnpackedSizeError: The metadata declare larger columns.
+        CountError: The metadata declare more rows than the file has bytes.
     """
     metadata, size = pq.read_metadata(path), path.stat().st_size
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = (group.column(number) for group in groups for number in range(group.num_columns))
-    declared = sum(column.total_uncompressed_size for column in columns)
-    # A row has at least the path of a recording and a word.
-    if declared > max(ALWAYS_BYTES, MOST_GROWTH * size) or metadata.num_rows > size:
+    declared = sum(max(0, column.total_uncompressed_size) for column in columns)
+    if declared > max(ALWAYS_BYTES, MOST_GROWTH * size):
         raise UnpackedSizeError(path=path, factor=MOST_GROWTH)
+    # A row has at least the path of a recording and a word.
+    if metadata.num_rows > size:
+        raise CountError(path=path, items="rows", limit=size)
 
 
 def _copy_recordings(source: Path, target: Path, column: str) -> None:

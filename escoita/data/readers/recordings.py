@@ -59,6 +59,20 @@ class UnpackedSizeError(CorpusError):
     factor: int
 
 
+class CountError(CorpusError):
+    """
+    Report an archive or a table with more members or rows than recordings could be.
+
+    Args:
+        items (`str`): The name of the things that are counted.
+        limit (`int`): The largest accepted number.
+    """
+
+    problem = "contains more than {limit:,} {items}, which recordings do not; not unpacked"
+    items: str
+    limit: int
+
+
 class MemberPathError(CorpusError):
     """
     Report an archive that contains a path outside of its folder.
@@ -140,7 +154,7 @@ def read_members(archive: Path, use: Callable[[tarfile.TarFile, tarfile.TarInfo]
         use (`Callable`): The function, which gets the open archive and the member.
 
     Raises:
-        CorpusError: The archive is damaged, or is far larger when unpacked.
+        CorpusError: The archive is damaged, has too many members, or is far larger when unpacked.
     """
     max_bytes, declared_bytes, count = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0, 0
     try:
@@ -149,7 +163,9 @@ def read_members(archive: Path, use: Callable[[tarfile.TarFile, tarfile.TarInfo]
                 tar.members.clear()  # type: ignore[attr-defined]  # the documentation of tarfile names it
                 count += 1
                 declared_bytes += member.size + tarfile.BLOCKSIZE
-                if declared_bytes > max_bytes or count > MOST_MEMBERS:  # known before the member is unpacked
+                if count > MOST_MEMBERS:
+                    raise CountError(path=archive, items="members", limit=MOST_MEMBERS)
+                if declared_bytes > max_bytes:  # known before the member is unpacked
                     raise UnpackedSizeError(path=archive, factor=MOST_GROWTH)
                 if member.size < 0:
                     raise tarfile.ReadError("a member of negative size")

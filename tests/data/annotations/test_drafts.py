@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from escoita.data.annotations.base import Segment
-from escoita.data.annotations.drafts import DRAFTS, Draft, Placed, add_drafts, compare_drafts, read_drafts
+from escoita.data.annotations.drafts import DRAFTS, Draft, Placed, Times, add_drafts, compare_drafts, read_drafts
 from escoita.errors import CorpusError
 
 
@@ -61,3 +63,14 @@ def test_segments_of_another_speaker_do_not_replace_a_draft() -> None:
     for speaker, expected in (("Ana", {0}), ("", {0}), ("Brais", set())):
         _, unchanged, replaced = compare_drafts(drafts, present, [placed(0, "dous", "tx", speaker)], reviewed=False)
         assert replaced == expected and unchanged == {0} - expected
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda each: (each[0], sum(each))), max_size=12)
+
+
+@given(spans=SPANS, start=st.integers(0, 40), length=st.integers(0, 40))
+def test_times_finds_what_overlaps_in_order(spans: list[tuple[int, int]], start: int, length: int) -> None:
+    found = Times(("a" if place % 2 else "b", *span) for place, span in enumerate(spans))
+    own = [(begin, stop, place) for place, (begin, stop) in enumerate(spans) if place % 2]
+    expected = [each for each in own if max(start, each[0]) < min(start + length, each[1])]
+    assert found.overlapping("a", start, start + length) == sorted(expected)

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from escoita.data.annotations.base import Segment
+from escoita.data.inspection.listing import Listing
+from escoita.data.inspection.segments import read_annotations
 from escoita.data.inspection.tiers import choose_tiers, speaker_tiers, tier_lines
 from escoita.data.readers.base import SelectionError
+from tests.samples import write_clip
 
 
 INTERVIEW, MARKET, STORY = Path("interview.eaf"), Path("market.eaf"), Path("story.TextGrid")
@@ -59,6 +62,17 @@ def test_tiers_without_text_are_those_chosen_for_their_type() -> None:
     assert choose_tiers(files)[empty] == {"Ana", "Brais"}
 
 
+def test_a_translation_does_not_replace_a_tier_that_is_still_to_be_transcribed() -> None:
+    done, new = Path("a.eaf"), Path("b.eaf")
+    files = {
+        done: [*tiers(done, "default", kind="lt1", text=4 * "bo día "), *tiers(done, "en", kind="lt2")],
+        new: [*tiers(new, "default", kind="lt1", text=""), *tiers(new, "en", kind="lt2", text="a dog barks")],
+    }
+    assert choose_tiers(files) == {done: {"default"}, new: {"default"}}
+    files[new] = [each for each in files[new] if each.tier != "default"]
+    assert choose_tiers(files)[new] == {"en"}
+
+
 def test_one_tier_in_each_file_is_a_speaker_unless_its_name_states_the_type() -> None:
     one, two = Path("1.TextGrid"), Path("2.TextGrid")
     files = {one: tiers(one, "Ana"), two: tiers(two, "Brais")}
@@ -71,3 +85,13 @@ def test_formats_without_tiers_have_no_choice() -> None:
     path = Path("talk.srt")
     files = {path: [Segment("talk", 0.0, 1.0, "bo día")]}
     assert choose_tiers(files) == {path: set()} and tier_lines(files, {path: set()}) == []
+
+
+def test_only_other_tiers_with_text_are_counted(tmp_path: Path) -> None:
+    labels = {"text": "bo día a todos", "notes": "", "gloss": "good day"}
+    tiers = "".join(f'"IntervalTier"\n"{name}"\n0\n1\n1\n0\n1\n"{text}"\n' for name, text in labels.items())
+    content = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n1\n<exists>\n3\n{tiers}'
+    (tmp_path / "talk.TextGrid").write_text(content, "utf-8")
+    write_clip(tmp_path / "talk.wav")
+    found = read_annotations(Listing(tmp_path), "gl")
+    assert found is not None and (found.tiers, found.other_tiers) == ({"text": 1}, {"gloss": 1})

@@ -10,13 +10,22 @@ import pytest
 from escoita.data.clips import check_clips, read_clip
 from escoita.data.readers import parquet, read_corpus
 from escoita.data.readers.base import SelectionError
-from escoita.data.readers.recordings import UnpackedSizeError
+from escoita.data.readers.recordings import CountError, UnpackedSizeError
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError, RecordError
 from escoita.recipe.schema import Corpus
 from escoita.utils import untrusted
 from tests.fuzz.inputs import no_text
 from tests.samples import pitch, tone, write_clip
+
+
+TEXT_TYPES = [
+    pa.string(),
+    pa.large_string(),  # as Polars writes texts
+    pa.string_view(),
+    pa.dictionary(pa.int8(), pa.string()),
+    pa.dictionary(pa.int32(), pa.large_string()),
+]
 
 
 @pytest.fixture
@@ -218,19 +227,24 @@ def test_samples_with_an_impossible_rate_are_rejected(tmp_path: Path, rate: floa
     assert (len(utterances), [row.row for row in rejected]) == (1, [2])
 
 
-def _repeated(path: Path, wav: bytes, text: str, count: int) -> Path:
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    audio = pa.array([{"bytes": wav, "path": "a.wav"}], kind).take(pa.array([0] * count))
-    pq.write_table(pa.table({"audio": audio, "text": [text] * count}), path, compression="zstd")
+def _repeated(path: Path, wav: bytes, text: str, count: int, kind: pa.DataType = TEXT_TYPES[0]) -> Path:
+    audio_kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    audio = pa.array([{"bytes": wav, "path": "a.wav"}], audio_kind).take(pa.array([0] * count))
+    if pa.types.is_dictionary(kind):
+        indices = pa.array([0] * count, kind.index_type)
+        texts = pa.DictionaryArray.from_arrays(indices, pa.array([text], kind.value_type))
+    else:
+        texts = pa.array([text] * count, kind)
+    pq.write_table(pa.table({"audio": audio, "text": texts}), path, compression="zstd")
     return path
 
 
 def test_rows_that_repeat_one_value_are_refused_before_they_are_decoded(tmp_path: Path, wav: bytes) -> None:
     path = _repeated(tmp_path / "a.parquet", wav, "ola", 50_000)
     assert path.stat().st_size < 50_000
-    with pytest.raises(UnpackedSizeError) as refused:
+    with pytest.raises(CountError) as refused:
         read(path)
-    assert refused.value.path == path
+    assert (refused.value.path, refused.value.items, refused.value.limit) == (path, "rows", path.stat().st_size)
 
 
 def test_recordings_that_grow_when_they_are_copied_are_refused(
@@ -244,9 +258,37 @@ def test_recordings_that_grow_when_they_are_copied_are_refused(
     assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
+@pytest.mark.parametrize("kind", TEXT_TYPES, ids=str)
 def test_texts_are_not_decoded_if_they_do_not_fit_into_memory(
-    tmp_path: Path, wav: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wav: bytes, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
 ) -> None:
+    path = _repeated(tmp_path / "a.parquet", wav, "x" * 1000, 20, kind)
+    assert len(read(path)[0]) == 20
     monkeypatch.setattr(untrusted, "DECODED_BYTES", 10_000)
     with pytest.raises(RecordError):
-        read(_repeated(tmp_path / "a.parquet", wav, "x" * 1000, 20))
+        read(path)
+
+
+def test_a_negative_size_of_a_column_does_not_hide_the_others(
+    tmp_path: Path, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Column:
+        def __init__(self, size: int):
+            self.total_uncompressed_size = size
+
+    class Group:
+        num_columns = 2
+
+        def column(self, number: int) -> Column:
+            return Column([1 << 40, -(1 << 40)][number])
+
+    class Metadata:
+        num_rows = num_row_groups = 1
+
+        def row_group(self, number: int) -> Group:
+            return Group()
+
+    path = _repeated(tmp_path / "a.parquet", wav, "ola", 1)
+    monkeypatch.setattr(parquet.pq, "read_metadata", lambda path: Metadata())
+    with pytest.raises(UnpackedSizeError):
+        read(path)

@@ -8,7 +8,7 @@ import pytest
 from escoita.data.inspection import extraction
 from escoita.data.inspection.extraction import extract_tar
 from escoita.data.readers import recordings
-from escoita.data.readers.recordings import MemberPathError, UnpackedSizeError, recordings_below, unpacked
+from escoita.data.readers.recordings import CountError, MemberPathError, UnpackedSizeError, recordings_below, unpacked
 from escoita.errors import CorpusError
 
 
@@ -163,8 +163,9 @@ def test_impossible_attributes_of_a_member_are_refused(tmp_path: Path, headers: 
 
 def test_the_number_of_members_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "MOST_MEMBERS", 2)
-    with pytest.raises(UnpackedSizeError):
+    with pytest.raises(CountError) as refused:
         unpacked(pack(tmp_path / "test.tar.gz", "a.wav", "b.txt", "c.txt"))
+    assert (refused.value.items, refused.value.limit) == ("members", 2)
 
 
 def test_texts_in_memory_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
