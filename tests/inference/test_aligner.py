@@ -64,7 +64,7 @@ def test_words_without_letters_have_a_place() -> None:
 
     words = [none("-"), word("ab.", 5, 6), none("-"), word("cd", 8, 9), none("25"), word("ef", 10.5, 11, 1.2)]
     words += [none("7"), word("gh", 20, 21, 8.5), none("-"), word("ij", 22, 23), none("!")]
-    _place_without_letters(words)
+    assert _place_without_letters(words, 0.0, 5.0, 23.0) == 0.0
     assert [(each.start, each.end) for each in words if not each.letters] == [
         (5, 5),
         (8, 8),
@@ -74,6 +74,14 @@ def test_words_without_letters_have_a_place() -> None:
         (23, 23),
     ]
     assert [each.other for each in words if each.letters] == [0, 0, 0, 8.5, 0]
+    ends = [none("-"), none("12"), word("ab.", 5, 6, 1.5), none("-"), none("1985"), none("7")]
+    assert _place_without_letters(ends, 2.0, 3.4, 8.5) == 0.0
+    assert [(each.start, each.end) for each in ends] == [(3.4, 3.4), (3.4, 5), (5, 6), (6, 6), (6, 8), (8, 8.5)]
+    assert ends[2].other == 0
+    # Longer speech is not that of the number.
+    ends = [none("1"), word("ab", 5, 6, 1.5), none("2")]
+    assert _place_without_letters(ends, 2.0, 3.4, 8.5) == 2.0
+    assert [(each.start, each.end) for each in ends] == [(5, 5), (5, 6), (6, 6)] and ends[1].other == 1.5
 
 
 def test_a_model_without_a_ctc_head_is_refused() -> None:

@@ -10,10 +10,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from bench.alignment import Phrase, boundary_errors, clips_by_voice, outcome, record, transcript
+from bench.alignment import BenchAligner, Phrase, boundary_errors, clips_by_voice, outcome, record, transcript
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.cli.main import app
-from escoita.inference.aligner import Aligner
 from escoita.inference.model_source import find_model
 from escoita.preparation.alignment import cut_clips
 from escoita.records.evaluation import EvaluationRecord
@@ -38,14 +37,13 @@ def working_directory(tmp_path: Path) -> Iterator[None]:
 
 def test_boundaries_wrong_sentences_and_speakers() -> None:
     clips = clips_by_voice("test")
-    aligner = Aligner(find_model(MODEL, language="uz").load(), MODEL)
+    aligner = BenchAligner(find_model(MODEL, language="uz").load(), MODEL)
     texts = sorted({text for own in clips.values() for text, _ in own})
     samples, sentences = record(clips, ["linda", "m8"], 100, 1)
-    known = aligner.log_probabilities(samples)
     found = {}
     for case in ("right", "wrong", "other"):
         lines = transcript(sentences, case, texts, 2)
-        words, _ = aligner.align(samples, " ".join(line.text for line in lines), known)
+        words, _ = aligner.align(samples, " ".join(line.text for line in lines))
         if case == "right":
             assert float(np.median([*boundary_errors(words, sentences)])) < 0.06
         speakers = [line.speaker for line in lines for _ in line.text.split()]
