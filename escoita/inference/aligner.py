@@ -18,6 +18,7 @@ from escoita.utils.untrusted import read_yaml
 
 if TYPE_CHECKING:
     from escoita.inference.transcriber import Transcriber
+    from escoita.models.base import Family
 
 # A recording is encoded in windows, each with so much audio before and after it that its frames have context.
 WINDOW, CONTEXT = 20.0, 2.0
@@ -56,6 +57,34 @@ class AlignedWord(NamedTuple):
     spaced: bool = True
 
 
+def load_aligner(model: str, language: str) -> "Aligner":
+    """
+    Load a model that aligns.
+
+    Args:
+        model (`str`): A CTC model: a run directory, an adapter, or a model.
+        language (`str`): The language of the transcripts.
+
+    Raises:
+        AlignerError: The model has no CTC head over letters.
+    """
+    from escoita.inference.model_source import base_and_adapter, find_model
+    from escoita.models import family_for_evaluation
+
+    # Before a large model of another kind is loaded, or its prompt is asked for.
+    base, _ = base_and_adapter(model)
+    _refuse_other_family(family_for_evaluation(base), model)
+    return Aligner(find_model(model, language=language).load(), model)
+
+
+def _refuse_other_family(family: "Family", name: str) -> None:
+    from escoita.models.ctc import CtcFamily
+
+    if not isinstance(family, CtcFamily):
+        hint = "use a CTC model, such as wav2vec 2.0, HuBERT or MMS"
+        raise AlignerError("has no CTC head over letters, which an aligner needs", path=name, hint=hint)
+
+
 class Aligner:
     """
     Align transcripts with recordings by a CTC model.
@@ -69,11 +98,7 @@ class Aligner:
     """
 
     def __init__(self, transcriber: "Transcriber", name: str):
-        from escoita.models.ctc import CtcFamily
-
-        if not isinstance(transcriber.family, CtcFamily):
-            hint = "use a CTC model, such as wav2vec 2.0, HuBERT or MMS"
-            raise AlignerError("has no CTC head over letters", path=name, hint=hint)
+        _refuse_other_family(transcriber.family, name)
         self.transcriber, self.name, self.romanized = transcriber, name, False
         language = transcriber.generation_settings.language
         transcriber.family.set_language(transcriber.model, transcriber.processor, language)

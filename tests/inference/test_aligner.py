@@ -1,5 +1,6 @@
 """Align transcripts by a tiny CTC model with random weights; its letters are a to h."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -8,9 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from escoita.inference.aligner import AlignedWord, Aligner, AlignerError, _place_without_letters, stated_license
+from escoita.inference.aligner import (
+    AlignedWord,
+    Aligner,
+    AlignerError,
+    _place_without_letters,
+    load_aligner,
+    stated_license,
+)
 from escoita.inference.transcriber import Transcriber
 from escoita.records.training import AdapterRecord, Prompt
+from tests.conftest import ROOT
 from tests.length_model import length_transcriber
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms
 from tests.samples import melody
@@ -88,6 +97,17 @@ def test_a_model_without_a_ctc_head_is_refused() -> None:
     with pytest.raises(AlignerError) as caught:
         Aligner(length_transcriber(), "model")
     assert caught.value.path == "model"
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_chat_model_is_refused_before_it_is_loaded(adapter: bool, tmp_path: Path) -> None:
+    model = str(ROOT / "quickstart/gemma4")
+    if adapter:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": model}))
+        model = str(tmp_path)
+    with pytest.raises(AlignerError) as caught:
+        load_aligner(model, "uz")
+    assert caught.value.path == model
 
 
 def test_letters_are_found_in_other_forms(aligner: Aligner) -> None:
