@@ -55,16 +55,16 @@ class Line(NamedTuple):
     spoken: bool
 
 
-class OnceAligner(Aligner):
-    """Align several transcripts of a recording; the model reads it once."""
+class BenchAligner(Aligner):
+    """Align several transcripts of one recording, which the model encodes once."""
 
-    known: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None
+    last: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None
 
     def log_probabilities(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return those of the last recording again, if it is the same."""
-        if self.known is None or self.known[0] is not samples:
-            self.known = samples, super().log_probabilities(samples)
-        return self.known[1]
+        """Return the log-probabilities of letters and the times of the frames, as [`Aligner`] does."""
+        if self.last is None or self.last[0] is not samples:
+            self.last = samples, super().log_probabilities(samples)
+        return self.last[1]
 
 
 def clips_by_voice(split: str) -> dict[str, list[tuple[str, np.ndarray]]]:
@@ -197,7 +197,7 @@ def main(
     min_score: Annotated[float, typer.Option(help="Lowest score of a clip that is used.")] = MIN_SCORE,
 ) -> None:
     """Measure errors of boundaries, and which sentences are used."""
-    aligner = OnceAligner(find_model(model, language="uz").load(), model)
+    aligner = BenchAligner(find_model(model, language="uz").load(), model)
     for line in measure(aligner, "validation" if calibration else "test", 1 if calibration else 2, min_score):
         typer.echo(line)
 

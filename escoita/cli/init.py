@@ -110,7 +110,7 @@ def init(
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
     record = Path(f"{name}.prepare.json")
-    refuse_existing((recipe, manifest, *([record] if aligner else [])), force, "--name")
+    refuse_existing((recipe, manifest, record), force, "--name")
     remove_extracted(extracted, force)
 
     from escoita.data.annotations.rules import SegmentRules
@@ -128,6 +128,8 @@ def init(
     found = inspect(source, language, extracted, given_columns(columns), tiers or ())
     print_found(found)
     assign_speakers(found, speaker_folders)
+    if aligner is None:
+        print_dialogues(found)
     alignment: AlignerRecord | None = None
     scores: dict[str, float] = {}
     if aligner is not None:
@@ -151,7 +153,7 @@ def init(
         written = with_scores(manifest_lines(division, root), scores)
         write_atomically(manifest, "".join(f"{line}\n" for line in written))
         if alignment is not None:
-            preparation_record(source, found, SegmentRules(), alignment).write(record)
+            preparation_record(source, division.outcome(found), SegmentRules(), alignment).write(record)
         keys = {"path": str(manifest), "audio_root": str(root)}
         corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
         seconds = division.size("train")[1]
@@ -184,7 +186,10 @@ def init(
         say(f"  Training has {duration(seconds)} of speech. Models such as {LITTLE_BASE} often need less data than")
         say("  this base: see docs/explanation/models.md, and choose one with --base.")
     made = [f"Recipe: {recipe}", *([f"Rows:   {manifest}"] if "audio_root" in corpora["train"] else [])]
-    made += [f"Record: {record}"] if alignment is not None else []
+    if alignment is not None:
+        made.append(f"Record: {record}")
+    else:
+        record.unlink(missing_ok=True)  # an earlier call wrote it about other rows
     done(made, [("train", recipe), ("data", recipe)])
 
 
@@ -315,7 +320,9 @@ def assign_speakers(found: "Found", by_folder: bool) -> None:
         return
     folders = sorted({Path(row.audio).parent.name for row in found.rows})
     # Folders of one recording each are not speakers, nor those whose names are splits.
-    if len(folders) < 2 or len(found.rows) < 2 * len(folders) or any(row.speaker for row in found.rows):
+    if len(folders) < 2 or len(found.rows) < 2 * len(folders):
+        return
+    if found.turns or any(row.speaker for row in found.rows):
         return
     if not any(map(split_name, folders)):
         shown = ", ".join(map(visible, folders[:3])) + (", …" if len(folders) > 3 else "")
@@ -343,12 +350,21 @@ def print_found(found: "Found") -> None:
         say(f"  {visible(shortened(line))}")
 
 
+def print_dialogues(found: "Found") -> None:
+    """Print that transcripts that name several speakers are not divided, which only an aligner can do."""
+    if found.turns:
+        say(
+            "  Each of them is one row without the names and without a speaker; cut it by speaker with --aligner MODEL"
+            " (docs/linguists.md)"
+        )
+
+
 def print_division(division: "Division") -> None:
     """Print the sizes of the splits, and the rows that are not used, by reason."""
     from escoita.data.loading import rejected_lines
 
-    for line in (*rejected_lines(division.rejected), *map(visible, division.notes)):
-        say(line)
+    for line in (*rejected_lines(division.rejected), *division.notes):
+        say(visible(shortened(line)))
     for line in _sizes(division):
         say(line)
     if division.by == "clip":
@@ -358,13 +374,15 @@ def print_division(division: "Division") -> None:
 
 
 def _sizes(division: "Division") -> list[str]:
+    from escoita.data.inspection.manifest import UNUSED
+
     lines = []
     for name in (*_splits(), None):
         clips, seconds, speakers = division.size(name)
         if clips or name:
             label = f"{name}:" if name else "not used:"
             people = f", {speakers:,} speaker{'s' * (speakers != 1)}" if speakers else ""
-            reason = "" if name else ": they have a sentence or a speaker of the test, or another split"
+            reason = "" if name else f": they have {UNUSED}"
             lines.append(f"{label:<12}{clips:,} clip{'s' * (clips != 1)}, {duration(seconds)}{people}{reason}")
     return lines
 

@@ -14,6 +14,7 @@ from escoita.cli.init import (
     TierOption,
     assign_speakers,
     given_columns,
+    print_dialogues,
     print_found,
     refuse_existing,
     refuse_other_suffix,
@@ -83,6 +84,8 @@ def prepare(
     found = inspect(str(source), language, out.with_suffix(""), given_columns(columns), tiers or (), rules)
     print_found(found)
     assign_speakers(found, speaker_folders)
+    if aligner is None:
+        print_dialogues(found)
     if found.native:
         raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
     alignment, scores = cut_long_recordings(found, aligner, language, min_score)

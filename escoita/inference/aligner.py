@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,12 +18,13 @@ from escoita.utils.untrusted import read_yaml
 
 if TYPE_CHECKING:
     from escoita.inference.transcriber import Transcriber
+    from escoita.models.base import Family
 
 # A recording is encoded in windows, each with so much audio before and after it that its frames have context.
 WINDOW, CONTEXT = 20.0, 2.0
 # The share of letters that a model must have; below it, transcripts are romanized.
 _KNOWN = 0.7
-# The longest time in which a character of a number is spoken, in seconds.
+# The longest time in which a character of a word without letters is spoken, in seconds.
 _NUMBER = 1.0
 _README_BYTES = MEBIBYTE
 
@@ -40,7 +42,7 @@ class AlignedWord(NamedTuple):
         start (`float`): The start in seconds.
         end (`float`): The end in seconds.
         score (`float`): The mean log-probability of its letters, in nats; NaN for a word without letters of the model.
-            Such a number takes the speech without text that follows it, and other such words have no length.
+            A number takes the speech without text at its place, if there is some; other such words have no length.
         letters (`int`): The number of its letters that were aligned.
         other (`float`): The seconds of speech without text between the word before and this one.
         spaced (`bool`, *optional*, defaults to `True`): Whether a space separates it from the word before.
@@ -53,6 +55,34 @@ class AlignedWord(NamedTuple):
     letters: int
     other: float
     spaced: bool = True
+
+
+def load_aligner(model: str, language: str) -> "Aligner":
+    """
+    Load a model that aligns.
+
+    Args:
+        model (`str`): A CTC model: a run directory, an adapter, or a model.
+        language (`str`): The language of the transcripts.
+
+    Raises:
+        AlignerError: The model has no CTC head over letters.
+    """
+    from escoita.inference.model_source import base_and_adapter, find_model
+    from escoita.models import family_for_evaluation
+
+    # Before a large model of another kind is loaded, or its prompt is asked for.
+    base, _ = base_and_adapter(model)
+    _refuse_other_family(family_for_evaluation(base), model)
+    return Aligner(find_model(model, language=language).load(), model)
+
+
+def _refuse_other_family(family: "Family", name: str) -> None:
+    from escoita.models.ctc import CtcFamily
+
+    if not isinstance(family, CtcFamily):
+        hint = "use a CTC model, such as wav2vec 2.0, HuBERT or MMS"
+        raise AlignerError("has no CTC head over letters, which an aligner needs", path=name, hint=hint)
 
 
 class Aligner:
@@ -68,11 +98,7 @@ class Aligner:
     """
 
     def __init__(self, transcriber: "Transcriber", name: str):
-        from escoita.models.ctc import CtcFamily
-
-        if not isinstance(transcriber.family, CtcFamily):
-            hint = "use a CTC model, such as wav2vec 2.0, HuBERT or MMS"
-            raise AlignerError("has no CTC head over letters", path=name, hint=hint)
+        _refuse_other_family(transcriber.family, name)
         self.transcriber, self.name, self.romanized = transcriber, name, False
         language = transcriber.generation_settings.language
         transcriber.family.set_language(transcriber.model, transcriber.processor, language)
@@ -198,28 +224,53 @@ class Aligner:
                 result.append(AlignedWord(word, start, end, span.score, count, span.other * frame, spaced))
             else:
                 result.append(AlignedWord(word, 0.0, 0.0, float("nan"), 0, 0.0, spaced))
-        _place_without_letters(result)
-        return result, found.other * frame
+        start, end = float(times[found.start] - frame / 2), float(times[found.end - 1] + frame / 2)
+        return result, _place_without_letters(result, found.other * frame, start, end)
 
 
-def _place_without_letters(words: list[AlignedWord]) -> None:
-    """Give the words without letters their places: numbers where they are spoken, dashes next to a neighbor."""
-    following = [len(words)] * len(words)  # the next word with letters
-    for index in range(len(words) - 2, -1, -1):
-        following[index] = index + 1 if words[index + 1].letters else following[index + 1]
-    for index, word in enumerate(words):
-        if word.letters:
+def _place_without_letters(words: list[AlignedWord], rest: float, start: float, end: float) -> float:
+    """
+    Give the words without letters their places: numbers where they are spoken, dashes next to a neighbor.
+
+    Args:
+        words (`list[AlignedWord]`): The words, which are changed in place; at least one has letters.
+        rest (`float`): The seconds of speech without text after the last word with letters.
+        start (`float`): The start of the first speech in seconds.
+        end (`float`): The end of the last speech in seconds.
+
+    Returns:
+        `float`: The seconds of speech without text after the last word.
+    """
+    for with_letters, places in groupby(range(len(words)), lambda place: words[place].letters > 0):
+        if with_letters:
             continue
-        before = words[index - 1] if index else None
-        after = words[following[index]] if following[index] < len(words) else None
-        start = end = before.end if before else after.start if after else 0.0
-        if before and after:
-            number = any(map(str.isalnum, word.text))
-            if number and 0 < after.other <= _NUMBER * len(word.text):
-                end, words[following[index]] = after.start, after._replace(other=0.0)
-            elif not number and SENTENCE_END.search(before.text):
-                start = end = after.start  # such as the dash before direct speech
-        words[index] = word._replace(start=start, end=end)
+        run = list(places)
+        before = words[run[0] - 1] if run[0] else None
+        after = words[run[-1] + 1] if run[-1] + 1 < len(words) else None
+        sizes = [len(words[place].text) if without_letters(words[place]) else 0 for place in run]
+        spoken = after.other if after else rest
+        first, last = before.end if before else start, after.start if after else end
+        if 0 < spoken <= _NUMBER * sum(sizes):
+            for place, done, size in zip(run, accumulate(sizes, initial=0), sizes, strict=False):
+                part = (last - first) / sum(sizes)
+                words[place] = words[place]._replace(start=first + part * done, end=first + part * (done + size))
+            if after:
+                words[run[-1] + 1] = after._replace(other=0.0)
+            else:
+                rest = 0.0
+            continue
+        now = before.end if before else last
+        for place in run:
+            dash = not without_letters(words[place])
+            if after and dash and place and SENTENCE_END.search(words[place - 1].text):
+                now = last  # such as the dash before direct speech
+            words[place] = words[place]._replace(start=now, end=now)
+    return rest
+
+
+def without_letters(word: AlignedWord) -> bool:
+    """Return whether a word is spoken, but has no letter of the model, such as a number in digits."""
+    return not word.letters and any(map(str.isalnum, word.text))
 
 
 def stated_license(model: str, base: str) -> str:

@@ -47,10 +47,14 @@ class Alignment(NamedTuple):
     Args:
         words (`list[WordSpan]`): The words in order.
         other (`int`): The number of frames with speech without text after the last word.
+        start (`int`): The first frame of speech, with or without text.
+        end (`int`): The frame after the last one of speech, with or without text.
     """
 
     words: list[WordSpan]
     other: int
+    start: int
+    end: int
 
 
 def align_letters(
@@ -95,7 +99,9 @@ def align_letters(
         start, end = int(taken[0]), int(taken[-1]) + 1
         spans.append(WordSpan(start, end, float(np.mean(best)), int(spoken_other[before:start].sum())))
         before = end
-    return Alignment(spans, int(spoken_other[before:].sum()))
+    frames = np.flatnonzero(spoken_other)
+    start, end = (int(frames[0]), int(frames[-1]) + 1) if len(frames) else (spans[0].start, before)
+    return Alignment(spans, int(spoken_other[before:].sum()), min(start, spans[0].start), max(end, before))
 
 
 def best_path(columns: np.ndarray, labels: np.ndarray) -> np.ndarray | None:

@@ -83,19 +83,31 @@ def find_model(
     Raises:
         EscoitaError: The model is not found, or its base or its prompt is not known.
     """
+    source, adapter = base_and_adapter(model, base)
+    if adapter is None and base is not None:
+        raise EscoitaError("no adapter (no adapter_config.json)", path=model, hint="leave --base out")
+    if adapter is None:
+        return _without_adapter(model, language, prompt, system, revision)
+    return ModelSource(source, adapter, adapter_settings(adapter, language, prompt, system))
+
+
+def base_and_adapter(model: str, base: str | None = None) -> tuple[str, str | None]:
+    """
+    Return the base and the adapter of a run or an adapter; for another model, the model and `None`.
+
+    Args:
+        model (`str`): A folder, or a repository of the Hub.
+        base (`str`, *optional*): Base of an adapter; the one in its `adapter_config.json` unless given.
+    """
     if not Path(model).is_dir() and not is_repo_id(split_revision(model)[0]):
         raise EscoitaError("neither a folder here nor the name of a repository, user/name", path=model)
     run = RunDirectory(Path(model))
     if run.recipe.is_file():
         adapter = run.trained_adapter()
-        source = base or run.load_recipe().base
-    elif config := file_if_any(model, "adapter_config.json"):
-        adapter, source = model, base or _base_of(model, config)
-    elif base is not None:
-        raise EscoitaError("no adapter (no adapter_config.json)", path=model, hint="leave --base out")
-    else:
-        return _without_adapter(model, language, prompt, system, revision)
-    return ModelSource(source, adapter, adapter_settings(adapter, language, prompt, system))
+        return base or run.load_recipe().base, adapter
+    if config := file_if_any(model, "adapter_config.json"):
+        return base or _base_of(model, config), model
+    return model, None
 
 
 def adapter_settings(

@@ -13,7 +13,7 @@ from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
 from escoita.data.inspection.turns import Turn
 from escoita.data.rows import Rejected, Utterance
 from escoita.errors import EscoitaError
-from escoita.inference.aligner import AlignedWord, Aligner
+from escoita.inference.aligner import AlignedWord, Aligner, without_letters
 from escoita.inference.alignment import SENTENCE_END, split_words
 
 
@@ -42,6 +42,7 @@ LOW_SCORE = "a low score of the alignment: other text, or unclear speech"
 TOO_SHORT = f"shorter than {SHORTEST:g} s, between other speech or speakers"
 TOO_LONG = f"no pause within {LONGEST:g} s"
 WITHOUT_LETTERS = "no letter that the aligner knows"
+UNSPOKEN_NUMBER = "a number, or another word without letters of the aligner, at which no speech was found"
 OTHER_TEXT = "less than a quarter of the transcript was found in its recording"
 
 
@@ -163,6 +164,8 @@ def cut_clips(
             reason = TOO_LONG
         elif end - start < SHORTEST:
             reason = TOO_SHORT
+        elif any(without_letters(word) and word.end <= word.start for word in own):
+            reason = UNSPOKEN_NUMBER
         found.append((clip, reason))
     used, low, whole = (
         sum(len(clip.text) for clip, reason in found if reason in chosen or not chosen)

@@ -6,7 +6,8 @@ from escoita.data.clips import measure_clips
 from escoita.data.inspection.found import Found
 from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
-from escoita.inference.aligner import Aligner, stated_license
+from escoita.inference.aligner import load_aligner, stated_license
+from escoita.inference.model_source import base_and_adapter
 from escoita.preparation.alignment import LONGEST, MIN_SCORE, MIN_SCORE_ROMANIZED, align_recordings
 from escoita.records.preparation import AlignerRecord
 from escoita.utils.files import public_name
@@ -65,11 +66,8 @@ def cut_long_recordings(
         say(f"Recordings to align with their plain transcripts: {len(long):,}; cut them with --aligner MODEL")
         return None, {}
 
-    from escoita.inference.model_source import find_model
-
-    source = find_model(model, language=language)
     say(f"Loading {model} ...")
-    aligner = Aligner(source.load(), model)
+    aligner = load_aligner(model, language)
     aligner.prepare_for(" ".join(row.text for row in long))
     if min_score is None:
         min_score = MIN_SCORE_ROMANIZED if aligner.romanized else MIN_SCORE
@@ -79,7 +77,7 @@ def cut_long_recordings(
     found.rows = [row for row in found.rows if id(row) not in chosen] + result.rows
     found.rejected += result.rejected
     found.left_out.update(result.left_out)
-    license_name = stated_license(model, source.base)
+    license_name = stated_license(model, base_and_adapter(model)[0])
     say(f"Aligned: {len(long) - len(result.rejected):,} recordings, {len(result.rows):,} clips")
     for reason, count in result.left_out.most_common():
         say(f"  Left out: {count:,} clips: {reason}")

@@ -17,9 +17,15 @@ def visible(text: str) -> str:
 MOST_SHOWN = 2_000
 
 
-def shortened(text: str) -> str:
-    """Return a text whose end is replaced by an ellipsis if it is too long for a line in a terminal."""
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
+    """
+    Return a text whose end is replaced by an ellipsis if it is too long for a line in a terminal.
+
+    Args:
+        text (`str`): The text.
+        most (`int`, *optional*, defaults to 2,000): The number of characters that are kept.
+    """
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def is_hidden(character: str) -> bool:

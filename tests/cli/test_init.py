@@ -170,6 +170,17 @@ def test_the_first_of_two_transcripts_of_a_recording_is_used(tmp_path: Path) -> 
     assert sorted(texts) == sorted([*(f"frase {index}" for index in range(10)), "frase 4"])
 
 
+def test_a_long_second_transcript_is_shortened(tmp_path: Path) -> None:
+    lines = []
+    for index in range(10):
+        path = write_clip(tmp_path / f"{index}.wav", tone(300 + 50 * index))
+        lines.append(f"{path},frase {index}")
+    lines.append(lines[3] + " outra" * 10_000)
+    (tmp_path / "rows.csv").write_text("\n".join(["audio,text", *lines]), "utf-8")
+    output = run("init", "rows.csv", "--language", "gl", "--base", BASE)
+    assert "frase 3 outra" in output and max(map(len, output.splitlines())) < 2_000
+
+
 def test_questions_are_asked_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command._ask(None, None, yes=True) == (False, None)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)

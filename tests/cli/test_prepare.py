@@ -158,6 +158,30 @@ def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monke
     assert aligned is not None and aligned.license == "cc-by-nc-4.0"
     run("init", "book-rows.jsonl", "--language", "uz", "--name", "again", "--base", base)
     assert len(rows("again.jsonl")) == record.rows
+    with pytest.raises(ExistingFileError):
+        run("init", "book-rows.jsonl", "--language", "uz", "--name", "novel", "--base", base)
+    run("init", "book-rows.jsonl", "--language", "uz", "--name", "novel", "--base", base, "--force")
+    assert not Path("novel.prepare.json").exists()
+
+
+def test_the_record_of_init_is_that_of_the_rows_that_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_ctc(tmp_path / "ctc")
+    text = letters(60, 1)
+    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
+    monkeypatch.setattr(Aligner, "spoken", text, raising=False)
+    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    (tmp_path / "book").mkdir()
+    write_clip(tmp_path / "book/chapter.wav", melody(60.0) * loud)
+    (tmp_path / "book/chapter.txt").write_text(text)
+    (tmp_path / "book/damaged.wav").write_bytes(b"RIFF")
+    (tmp_path / "book/damaged.txt").write_text("abc")
+    run("init", "book", "--language", "uz", "--base", str(ROOT / "quickstart/gemma4"), "--aligner", model)
+    record = PreparationRecord.read(Path("book.prepare.json"))
+    found = rows("book.jsonl")
+    assert record.rows == len(found) and sum(record.rejected.values()) == 1
+    assert record.audio_seconds == pytest.approx(sum(row["duration"] for row in found), abs=0.01)
 
 
 def test_a_dialogue_and_recordings_of_one_name_keep_their_speakers(
@@ -188,6 +212,19 @@ def test_a_dialogue_and_recordings_of_one_name_keep_their_speakers(
         ("Xan", " ".join(turns[1::2])),
     ):
         assert " ".join(row["text"] for row in found if row["speaker"] == speaker) == part
+
+
+@pytest.mark.parametrize("command", ["init", "prepare"])
+def test_without_an_aligner_the_option_for_dialogues_is_named(command: str, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / "talks" / folder).mkdir(parents=True)
+        for index in range(4):
+            write_clip(tmp_path / f"talks/{folder}/{index}.wav", melody(1.0 + 0.1 * index))
+            lines = [f"Ana: {folder} a{index}", f"Brais: {folder} b{index}", "Ana: c", "Brais: d"]
+            (tmp_path / f"talks/{folder}/{index}.txt").write_text("\n".join(lines))
+    base = ("--base", str(ROOT / "quickstart/gemma4")) if command == "init" else ()
+    output = run(command, "talks", "--language", "gl", *base)
+    assert "Ana, Brais" in output and "--aligner" in output and "--speaker-folders" not in output
 
 
 def test_another_transcript_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Align transcripts by a tiny CTC model with random weights; its letters are a to h."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -8,9 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from escoita.inference.aligner import AlignedWord, Aligner, AlignerError, _place_without_letters, stated_license
+from escoita.inference.aligner import (
+    AlignedWord,
+    Aligner,
+    AlignerError,
+    _place_without_letters,
+    load_aligner,
+    stated_license,
+)
 from escoita.inference.transcriber import Transcriber
 from escoita.records.training import AdapterRecord, Prompt
+from tests.conftest import ROOT
 from tests.length_model import length_transcriber
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms
 from tests.samples import melody
@@ -64,7 +73,7 @@ def test_words_without_letters_have_a_place() -> None:
 
     words = [none("-"), word("ab.", 5, 6), none("-"), word("cd", 8, 9), none("25"), word("ef", 10.5, 11, 1.2)]
     words += [none("7"), word("gh", 20, 21, 8.5), none("-"), word("ij", 22, 23), none("!")]
-    _place_without_letters(words)
+    assert _place_without_letters(words, 0.0, 5.0, 23.0) == 0.0
     assert [(each.start, each.end) for each in words if not each.letters] == [
         (5, 5),
         (8, 8),
@@ -74,12 +83,31 @@ def test_words_without_letters_have_a_place() -> None:
         (23, 23),
     ]
     assert [each.other for each in words if each.letters] == [0, 0, 0, 8.5, 0]
+    ends = [none("-"), none("12"), word("ab.", 5, 6, 1.5), none("-"), none("1985"), none("7")]
+    assert _place_without_letters(ends, 2.0, 3.4, 8.5) == 0.0
+    assert [(each.start, each.end) for each in ends] == [(3.4, 3.4), (3.4, 5), (5, 6), (6, 6), (6, 8), (8, 8.5)]
+    assert ends[2].other == 0
+    # Longer speech is not that of the number.
+    ends = [none("1"), word("ab", 5, 6, 1.5), none("2")]
+    assert _place_without_letters(ends, 2.0, 3.4, 8.5) == 2.0
+    assert [(each.start, each.end) for each in ends] == [(5, 5), (5, 6), (6, 6)] and ends[1].other == 1.5
 
 
 def test_a_model_without_a_ctc_head_is_refused() -> None:
     with pytest.raises(AlignerError) as caught:
         Aligner(length_transcriber(), "model")
     assert caught.value.path == "model"
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_chat_model_is_refused_before_it_is_loaded(adapter: bool, tmp_path: Path) -> None:
+    model = str(ROOT / "quickstart/gemma4")
+    if adapter:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": model}))
+        model = str(tmp_path)
+    with pytest.raises(AlignerError) as caught:
+        load_aligner(model, "uz")
+    assert caught.value.path == model
 
 
 def test_letters_are_found_in_other_forms(aligner: Aligner) -> None:

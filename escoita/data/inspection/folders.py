@@ -10,7 +10,7 @@ from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import unpacked_text
-from escoita.data.inspection.turns import speaker_turns
+from escoita.data.inspection.turns import single_names, speaker_turns
 from escoita.errors import CorpusError, RecordError
 from escoita.utils.formatting import visible
 from escoita.utils.limits import MEBIBYTE
@@ -160,6 +160,7 @@ def read_texts(listing: Listing, language: str) -> Found | None:
         texts[path.stem].append(path)
     missing: list[Path] = []
     used: set[Path] = set()
+    single: dict[str, None] = {}
     for recording in listing.recordings:
         candidates = texts.get(recording.stem, [])
         near = [path for path in candidates if path.parent == recording.parent]
@@ -177,16 +178,22 @@ def read_texts(listing: Listing, language: str) -> Found | None:
             continue
         if turns := speaker_turns(text):
             found.turns[str(recording)] = turns
+            single |= dict.fromkeys(single_names(text))
             text = " ".join(turn.text for turn in turns)
         found.add(recording, recording.name, text, path, 1, split=split)
     unused = [path for paths in texts.values() for path in paths if path not in used]
     if found.turns:
-        names = sorted({turn.speaker for turns in found.turns.values() for turn in turns})
-        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        found.notes.append(f"Transcripts that name their speakers line by line: {len(found.turns):,} ({shown})")
+        names = _shown(sorted({turn.speaker for turns in found.turns.values() for turn in turns}))
+        found.notes.append(f"Transcripts that name their speakers line by line: {len(found.turns):,} ({names})")
+        if single:
+            found.notes.append(f"Kept as text, because each begins one line only: {_shown(list(single))}")
     if found.rows:
         for title, paths in (("Recordings without a text file", missing), ("Text files without a recording", unused)):
             if paths:
                 first = visible(min(paths).relative_to(listing.root).as_posix())
                 found.notes.append(f"{title}: {len(paths):,}, the first: {first}")
     return found if found.rows or found.rejected or found.notes else None
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,13 @@ from escoita.data.rows import Rejected, Utterance, Utterances
 from escoita.data.splits import SEED, divide, divide_training
 from escoita.errors import CorpusError
 from escoita.records.data import Split
+from escoita.utils.formatting import shortened
 
 
+# The reason for which rows are in no split.
+UNUSED = "a sentence or a speaker of the test, or another split"
+# Characters of a transcript that is shown as an example.
+_EXAMPLE = 100
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -41,6 +46,19 @@ class Division:
         """Return the number of clips of a split, their seconds, and the number of named speakers."""
         rows = [row for row, name in zip(self.rows, self.names, strict=True) if name == split]
         return len(rows), sum(row.audio_seconds for row in rows), len({row.speaker for row in rows} - {""})
+
+    def outcome(self, found: Found) -> Found:
+        """
+        Return an inspection with the rows that are written, and with all others counted.
+
+        Args:
+            found ([`~escoita.data.inspection.found.Found`]): The rows before they were checked.
+        """
+        rows = [row for row, name in zip(self.rows, self.names, strict=True) if name is not None]
+        left_out = found.left_out.copy()
+        if unused := len(self.rows) - len(rows):
+            left_out[UNUSED] += unused
+        return replace(found, rows=rows, rejected=self.rejected, left_out=left_out)
 
 
 def check_and_divide(found: Found, max_audio_seconds: float, seed: int = SEED) -> Division:
@@ -97,7 +115,8 @@ def _one_transcript_each(rows: Iterable[Utterance]) -> tuple[list[Utterance], li
         others.append(
             Rejected(row.source, row.row, row.audio, f"another transcript than that of row {first.row}, which is used")
         )
-        example = example or f"{row.audio}: {first.text!r} ({first.source}:{first.row}) is used, {row.text!r} is not"
+        texts = [repr(shortened(each.text, _EXAMPLE)) for each in (first, row)]
+        example = example or f"{row.audio}: {texts[0]} ({first.source}:{first.row}) is used, {texts[1]} is not"
     line = f"Rows that give a recording a second transcript: {len(others):,}; the first: {example}"
     return kept, others, [line] if others else []
 

@@ -5,11 +5,13 @@ from collections import Counter
 from typing import NamedTuple
 
 
-# A name of one to three words at the beginning of a line, in brackets or not, and a colon.
+# A name of one to three words at the beginning of a line, in brackets or not, and a colon; a time may precede it.
+_TIME = r"[\[(]?\d{1,2}(?::\d{2}){1,2}(?:[.,]\d{1,3})?[\])]?[ \t]+"
 _NAME = r"[^\W\d_][^\s:：\[\]()]*(?:[ \t]+[^\s:：\[\]()]{1,20}){0,2}"
-_LABEL = re.compile(rf"[ \t]*[\[(]?({_NAME})[\])]?[ \t]*[:：](?=\s|$)")
+# White space follows an ASCII colon; text in Chinese or Japanese has none after a full-width one.
+_LABEL = re.compile(rf"[ \t]*(?:{_TIME})?[\[(]?({_NAME})[\])]?[ \t]*(?::(?=\s|$)|：)")
 _LONGEST_NAME = 40
-# A name is that of a speaker if it begins so many lines.
+# A name that begins so many lines is that of a speaker; another beginning of a line with a colon is spoken text.
 _LINES = 2
 
 
@@ -30,24 +32,37 @@ def speaker_turns(text: str) -> list[Turn]:
     """
     Return the turns of a transcript, or an empty list if it does not name its speakers.
 
-    It names them if its first line and others begin with a name and a colon, and at least two names begin two lines
-    each. Lines without a name continue the turn.
+    A name of a speaker begins at least two lines, with a colon after it. The transcript names its speakers if there
+    are at least two such names, one of them in the first line. Other lines continue the turn; a name that begins only
+    one line is kept as text, because it may be spoken (`And then she said: ...`).
 
     Args:
         text (`str`): The transcript with its lines.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     labels = [_label(line) for line in lines]
-    counts = Counter(name for name, _ in labels if name)
-    if not lines or counts[labels[0][0]] < _LINES or sum(count >= _LINES for count in counts.values()) < 2:
+    speakers = {name for name, count in Counter(name for name, _ in labels).items() if name and count >= _LINES}
+    if len(speakers) < 2 or labels[0][0] not in speakers:
         return []
     turns: list[Turn] = []
-    for name, words in labels:
-        if turns and name in ("", turns[-1].speaker):
-            turns[-1] = Turn(turns[-1].speaker, f"{turns[-1].text} {words}")
+    for line, (name, words) in zip(lines, labels, strict=True):
+        own = words if name in speakers else line
+        if turns and (name not in speakers or name == turns[-1].speaker):
+            turns[-1] = Turn(turns[-1].speaker, f"{turns[-1].text} {own}")
         else:
-            turns.append(Turn(name, words))
+            turns.append(Turn(name, own))
     return turns
+
+
+def single_names(text: str) -> list[str]:
+    """
+    Return what begins only one line of a transcript with a colon after it: a phrase, or a speaker of one turn.
+
+    Args:
+        text (`str`): The transcript with its lines.
+    """
+    counts = Counter(_label(line)[0] for line in text.splitlines())
+    return [name for name, count in counts.items() if name and count < _LINES]
 
 
 def _label(line: str) -> tuple[str, str]:

@@ -2,18 +2,40 @@
 
 import pytest
 
-from escoita.data.inspection.turns import Turn, speaker_turns
+from escoita.data.inspection.turns import Turn, single_names, speaker_turns
 
 
 def test_a_dialogue_is_split_into_turns() -> None:
-    text = "Ana: Bo día.\n\n[Brais M.]: Ola!\nQue tal?\nAna: Ben: grazas.\nBrais M. : E a túa nai?\nXan:\nBen.\n"
+    text = "Ana: Bo día.\n\n[Brais M.]: Ola!\nQue tal?\nAna: Ben: grazas.\nBrais M. : E a túa nai?\nBen.\n"
     assert speaker_turns(text) == [
         Turn("Ana", " Bo día."),
         Turn("Brais M.", " Ola! Que tal?"),
         Turn("Ana", " Ben: grazas."),
-        Turn("Brais M.", " E a túa nai?"),
-        Turn("Xan", " Ben."),
+        Turn("Brais M.", " E a túa nai? Ben."),
     ]
+
+
+def test_a_name_that_begins_one_line_is_text() -> None:
+    text = "Ana: Bo día.\nLembra: nunca.\nBrais: Ola.\nEntón ela dixo: vaite.\nAna: Si.\nBrais: Non.\nXan:\nBen."
+    assert speaker_turns(text) == [
+        Turn("Ana", " Bo día. Lembra: nunca."),
+        Turn("Brais", " Ola. Entón ela dixo: vaite."),
+        Turn("Ana", " Si."),
+        Turn("Brais", " Non. Xan: Ben."),
+    ]
+    assert single_names(text) == ["Lembra", "Entón ela dixo", "Xan"]
+
+
+def test_no_space_follows_a_full_width_colon() -> None:
+    turns = speaker_turns("安娜：你好\n小明：你好！\n安娜：再见\n小明：再见")
+    assert turns == [Turn("安娜", "你好"), Turn("小明", "你好！"), Turn("安娜", "再见"), Turn("小明", "再见")]
+
+
+@pytest.mark.parametrize("times", [("[00:12]", "[00:15]"), ("00:12:01.250", "00:12:03,5"), ("(1:02)", "(1:03)")])
+def test_a_time_may_precede_the_name(times: tuple[str, str]) -> None:
+    text = "".join(f"{times[0]} Ana: a\n{times[1]} Brais: b\n" for _ in range(2))
+    assert [turn.speaker for turn in speaker_turns(text)] == ["Ana", "Brais"] * 2
+    assert not any(character.isdigit() for turn in speaker_turns(text) for character in turn.text)
 
 
 def test_lines_of_one_speaker_are_one_turn() -> None:
