@@ -59,7 +59,7 @@ def test_boundaries_wrong_sentences_and_speakers() -> None:
 
 @pytest.mark.parametrize("place", [0, -1])
 def test_a_number_at_an_end_is_in_the_clip_with_its_speech(place: int) -> None:
-    aligner = Aligner(find_model(MODEL, language="uz").load(), MODEL)
+    aligner = BenchAligner(find_model(MODEL, language="uz").load(), MODEL)
     samples, sentences = record(clips_by_voice("test"), ["linda"], 8, 1)
     phrases = [phrase for sentence in sentences for phrase in sentence]
     words = " ".join(phrase.text for phrase in phrases).split()
