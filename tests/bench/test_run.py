@@ -75,6 +75,7 @@ def test_the_script_has_a_help(command: Callable) -> None:
     assert done.returncode == 0 and "--only" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_without_an_adapter_is_refused(command: Callable, tmp_path: Path) -> None:
     done = command("bench/run.py", "--only", "transcriber", "--run", str(tmp_path))
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and str(tmp_path) in done.stderr

@@ -140,6 +140,7 @@ def test_obsolete_files_are_deleted_in_the_same_commit(
     assert commits(plain_hub, REPO) == ["Publish quickstart-uzbek", "earlier", "initial commit"]
 
 
+@pytest.mark.slow
 def test_a_base_of_this_machine_is_published_only_on_request(
     plain_hub: HubDouble, quickstart_run: Path, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_run_without_an_evaluation_is_refused(
     assert not plain_hub.store.repos
 
 
+@pytest.mark.slow
 def test_pushing_again_without_changes_makes_no_commit(
     plain_hub: HubDouble, quickstart_run: Path, command: Command
 ) -> None:
@@ -204,6 +206,7 @@ def test_pushing_again_without_changes_makes_no_commit(
     assert len(uploads) == len(set(uploads))  # large files are not uploaded again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("repo", "token", "text"),
     [

@@ -20,6 +20,9 @@ from tests.hub_double.faults import Fault
 from tests.hub_double.store import Collection
 
 
+pytestmark = pytest.mark.slow
+
+
 SLUG = "ana/speech-0123456789abcdef01234567"
 
 

@@ -28,6 +28,9 @@ from tests.cards.verifiable_run import published
 from tests.hub_double import HubDouble, serve
 
 
+pytestmark = pytest.mark.slow
+
+
 UNSIGNED = {"README.md", ".gitattributes", "SHA256SUMS", SIGNATURE}
 
 

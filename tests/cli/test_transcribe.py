@@ -116,6 +116,7 @@ def test_an_adapter_that_escoita_did_not_train_needs_prompt_and_language(
     assert outputs(tmp_path / "out")["0.txt"].strip() == expected.transcribe_file(clips / "0.ogg").text
 
 
+@pytest.mark.slow
 def test_such_an_adapter_can_be_evaluated(quickstart_run: Path, tmp_path: Path) -> None:
     adapter, corpus = tmp_path / "adapter", write_manifest(tmp_path / "test.jsonl", "test", 2)
     shutil.copytree(quickstart_run / "adapter", adapter)

@@ -266,6 +266,7 @@ def test_paths_are_escaped(tmp_path: Path) -> None:
     assert len(cells(markdown)) == 1 and "\n#" not in markdown
 
 
+@pytest.mark.slow
 def test_the_command(pair: Pair, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     new, old = map(str, pair({"clips": rows(20)}, {"clips": rows(5)}))
     worse = command("eval/gate.py", new, old)

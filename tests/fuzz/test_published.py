@@ -177,6 +177,7 @@ def test_a_list_of_files_is_accepted_or_refused(sizes: dict[str, int]) -> None:
         assert len({name.lower() for name in sizes}) == len(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*JSON, "README.md", "recipe.yaml", "training.svg", "eval/clips/predictions.parquet"])
 def test_verification_returns_checks_or_one_line(files: Files, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Hub cannot be reached."""

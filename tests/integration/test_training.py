@@ -55,6 +55,7 @@ def test_a_finished_run_is_not_trained_again(quickstart_run: Path, short_recipe:
     assert record.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_trains_on_with_more_steps(
     short_recipe: Callable[..., Recipe], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +241,7 @@ def test_training_is_offline(short_recipe: Callable[..., Recipe], monkeypatch: p
     assert record is not None and record.steps == 2
 
 
+@pytest.mark.slow
 def test_recipe_errors_of_the_script_are_one_line(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def write(base: str, folder: Path, settings: dict[str, Any], **options: Any) -> 
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VALID)
 def test_valid_adapter_gives_the_same_logits_as_peft(kind: str, tmp_path: Path) -> None:
     base, settings = VALID[kind]

@@ -93,6 +93,7 @@ def test_other_precision_than_the_stored_one_is_refused(stored: Path, monkeypatc
     assert error.value.key == "load_in_4bit" and "escoita[4bit]" in str(error.value.hint)
 
 
+@pytest.mark.slow
 def test_adapter_trained_in_4_bits_loads_in_4_and_32_bits(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     from escoita.training.sft import train
 

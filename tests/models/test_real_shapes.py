@@ -149,6 +149,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Shape, Any, Any]:
     return SHAPES[request.param], family, model
 
 
+@pytest.mark.slow
 def test_the_base_has_the_published_number_of_parameters(case: tuple[Shape, Any, Any]) -> None:
     shape, _, model = case
     adapters = ("lora_", "modules_to_save.default")

@@ -307,6 +307,7 @@ def test_metrics_count_the_served_requests(opened: Open) -> None:
     assert figure(address, "escoita_requests_in_progress") == 0
 
 
+@pytest.mark.slow
 def test_adapters_leave_memory_and_come_back(tmp_path: Path) -> None:
     sources = []
     for number, name in enumerate("abc"):  # the token limits differ, and so do the texts

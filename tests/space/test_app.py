@@ -133,6 +133,7 @@ def served(home: Path, port: int, model: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_its_address_and_stops_at_a_signal(tmp_path: Path, ending: signal.Signals) -> None:
     port = free_port()

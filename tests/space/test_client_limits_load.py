@@ -25,6 +25,9 @@ from tests.samples import melody
 from tests.space.pages import demo_of
 
 
+pytestmark = pytest.mark.slow
+
+
 Open = Callable[..., str]
 FLOOD, HONEST = 14_400, 12_000
 

@@ -126,6 +126,7 @@ def test_a_dry_run_prints_the_plan(hub: HubDouble, push: Push) -> None:
     assert ("space", SPACE) not in hub.store.repos
 
 
+@pytest.mark.slow
 def test_a_refused_commit_does_not_change_a_space(hub: HubDouble, push: Push) -> None:
     push("--no-wait")
     hub.faults.append(Fault("POST", "/commit/", status=403))
@@ -153,6 +154,7 @@ def test_a_slow_build_is_reported(hub: HubDouble, push: Push) -> None:
     assert not re.search(r"\bagain\b|retry", output)
 
 
+@pytest.mark.slow
 def test_a_paused_space_is_reported(hub: HubDouble, push: Push) -> None:
     push("--no-wait")
     state(hub).course = ("PAUSED",)
@@ -160,6 +162,7 @@ def test_a_paused_space_is_reported(hub: HubDouble, push: Push) -> None:
     assert "PAUSED" in error and error.endswith(f"{hub.url}/spaces/{SPACE}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "place"),
     [

@@ -180,6 +180,7 @@ def test_the_page_has_the_texts_of_the_visitors_language(address: str) -> None:
         assert "ana/voices" in found["en"]["feedback.consent"]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 @pytest.mark.parametrize("locale, language", [("gl-ES", "gl"), ("uz-UZ", "uz"), ("es-ES", "en"), ("en-GB", "en")])

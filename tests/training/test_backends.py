@@ -81,6 +81,7 @@ def test_modules_are_not_trained_with_unsloth(short_recipe: Make) -> None:
     assert (error.value.key, error.value.value) == ("engine", "unsloth")
 
 
+@pytest.mark.slow
 def test_the_command_imports_unsloth_first(
     command: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:

@@ -354,6 +354,7 @@ def real_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDoub
         yield double
 
 
+@pytest.mark.slow
 def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp_path: Path) -> None:
     run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])

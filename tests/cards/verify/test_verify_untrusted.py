@@ -30,6 +30,9 @@ from tests.cards.verifiable_run import make_verifiable_run, published, write_fil
 from tests.fuzz.inputs import no_text
 
 
+pytestmark = pytest.mark.slow
+
+
 Files = dict[str, bytes]
 CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/open-asr-leaderboard.yaml"
 PREDICTIONS = "eval/clips/predictions.parquet"

@@ -161,6 +161,7 @@ def test_separate_audio_files_are_read_by_another_reader(loose: Path) -> None:
     assert len(read_corpus(Corpus(name="loose", path=str(loose), reader="audiofolder"), "gl")[0]) == 1
 
 
+@pytest.mark.slow
 def test_a_repository_is_read_over_http(
     hub: HubDouble,
     repository: Path,

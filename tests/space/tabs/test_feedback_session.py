@@ -103,6 +103,7 @@ def test_require_transcribed() -> None:
     assert caught.value.text_key == "corrected"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [False, True], ids=["upload", "example"])
 @pytest.mark.browser
 @in_chromium[1]
