@@ -121,7 +121,7 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, method, steps", [("mms", lora("mms"), 20), ("hubert", modules("hubert"), 60)])
+@pytest.mark.parametrize("name, method, steps", [("mms", lora("mms"), 2), ("hubert", modules("hubert"), 240)])
 def test_adapters_that_learned_little_are_published_verified_and_loaded_by_the_code_of_the_card(
     make: Make, name: str, method: dict[str, Any], steps: int, command: Command, tmp_path: Path
 ) -> None:
@@ -139,7 +139,6 @@ def test_adapters_that_learned_little_are_published_verified_and_loaded_by_the_c
     write_card(recipe.run_path)
     clip = recipe.corpora.test[0].path.replace("rows.jsonl", "0.wav")
     expected = Transcriber.load(recipe.base, str(RunDirectory(recipe.run_path).adapter)).transcribe_file(clip).text
-    assert expected
     with serve(tmp_path / "hub") as hub:
         publish_and_verify(recipe, "ana/letters", hub, command, "--transcribe", "4")
         assert output_of_snippet("ana/letters", hub, command, clip) == expected

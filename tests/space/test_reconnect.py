@@ -16,7 +16,7 @@ from tests.space.pages import demo_of
 from tests.space.stub import CLIP, Stub
 
 
-pytestmark = [pytest.mark.slow, in_chromium]
+pytestmark = [pytest.mark.slow, *in_chromium]
 TEXT = " ".join(f"soz{number}" for number in range(12))
 
 
