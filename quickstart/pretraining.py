@@ -165,17 +165,21 @@ class Pretraining(ABC):
 
     @torch.no_grad()
     def error_rates(self, utterances: list[Utterance]) -> tuple[float, float]:
-        """Return the corpus WER and CER of greedy decoding."""
+        """Return the corpus WER and CER of the texts that the model outputs."""
         self.model.eval()
         references: list[str] = []
         hypotheses: list[str] = []
         for some in self.split(sorted(utterances, key=lambda item: len(item.frames)), 50):
-            batch, _ = self.batch(some, train=False)
-            asked = batch.pop("labels") == IGNORED
-            for key, blank in (("input_ids", self.tokenizer.pad_token_id), ("attention_mask", 0)):
-                batch[key] = self.padded([row[kept] for row, kept in zip(batch[key], asked, strict=True)], blank)
-            new = self.model.generate(**batch, max_new_tokens=48)[:, batch["input_ids"].shape[1] :]
-            hypotheses += self.tokenizer.batch_decode(new, skip_special_tokens=True)
+            hypotheses += self.transcripts(some)
             references += [item.text for item in some]
         self.model.train()
         return float(jiwer.wer(references, hypotheses)), float(jiwer.cer(references, hypotheses))
+
+    def transcripts(self, utterances: list[Utterance]) -> list[str]:
+        """Return the texts of greedy decoding."""
+        batch, _ = self.batch(utterances, train=False)
+        asked = batch.pop("labels") == IGNORED
+        for key, blank in (("input_ids", self.tokenizer.pad_token_id), ("attention_mask", 0)):
+            batch[key] = self.padded([row[kept] for row, kept in zip(batch[key], asked, strict=True)], blank)
+        new = self.model.generate(**batch, max_new_tokens=48)[:, batch["input_ids"].shape[1] :]
+        return list(self.tokenizer.batch_decode(new, skip_special_tokens=True))

@@ -323,14 +323,14 @@ def segment_of(offset: float, duration: float | None, frames: int, rate: int, na
     Raises:
         SegmentError: The recording does not contain the segment.
     """
-    possible = all(0 <= time < RECORDING_SECONDS for time in (offset, duration or 0.0))  # NaN is not
-    start = round(offset * rate) if possible else 0
-    stop = frames if duration is None or not possible else start + round(duration * rate)
-    tolerance = WHOLE_SECONDS if start == 0 else ROUNDED_SECONDS
-    if not possible or stop < start or (start, stop) != (0, frames) and stop > frames + tolerance * rate:
-        segment = f"from {offset:g} s" + (f" for {duration:g} s" if duration is not None else "")
-        raise SegmentError(f"holds {frames / rate:.2f} s, not the part {segment}", path=name)
-    return range(start, min(stop, frames))
+    if all(0 <= time < RECORDING_SECONDS for time in (offset, duration or 0.0)):  # NaN is not
+        start = round(offset * rate)
+        stop = frames if duration is None else start + round(duration * rate)
+        tolerance = WHOLE_SECONDS if start == 0 else ROUNDED_SECONDS
+        if start <= stop <= frames + tolerance * rate:
+            return range(start, min(stop, frames))
+    segment = f"from {offset:g} s" + (f" for {duration:g} s" if duration is not None else "")
+    raise SegmentError(f"holds {frames / rate:.2f} s, not the part {segment}", path=name)
 
 
 def _decoding_start(file_format: str, rate: int, start: int) -> int:

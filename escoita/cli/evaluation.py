@@ -110,10 +110,8 @@ def evaluate(
         if is_main_process():
             print_evaluation(RunDirectory(run).eval)
             repo = RunDirectory(run).load_recipe().hub.repo
-            done(
-                [f"Report: {RunDirectory(run).eval / 'report.html'}"],
-                [("card", "--run", run), ("push", "--run", run, *(() if repo else ("--repo", "user/name")))],
-            )
+            target = () if repo else ("--repo", "user/name")
+            done(next_commands=[("card", "--run", run), ("push", "--run", run, *target)])
     else:
         evaluate_manifests(*manifests, predict, *revision, num_beams or 1)
         if is_main_process():

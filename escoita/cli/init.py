@@ -115,9 +115,9 @@ def init(
 
     from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection import inspect
-    from escoita.data.inspection.manifest import check_and_divide, manifest_lines
+    from escoita.data.inspection.manifest import SPLITS, check_and_divide, manifest_lines
+    from escoita.data.inspection.segment_rules import preparation_record
     from escoita.data.readers import read_corpus
-    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.recipe.schema import Corpus, load_recipe
     from escoita.training.starting_bases import base_named, choose_base, gpu_gigabytes
     from escoita.training.starting_recipe import Start, recipe_text
@@ -128,11 +128,11 @@ def init(
     found = inspect(source, language, extracted, given_columns(columns), tiers or ())
     print_found(found)
     assign_speakers(found, speaker_folders)
-    if aligner is None:
-        print_dialogues(found)
     alignment: AlignerRecord | None = None
     scores: dict[str, float] = {}
-    if aligner is not None:
+    if aligner is None:
+        print_dialogues(found)
+    else:
         from escoita.preparation.long_recordings import cut_long_recordings
 
         alignment, scores = cut_long_recordings(found, aligner, language)
@@ -140,8 +140,7 @@ def init(
     if others:
         say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
-    longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
-    seconds: float | None = None
+    longest, clips, seconds, by, lines = 30.0, None, None, None, [f"Found: {found.layout}"]
     if alignment is not None:
         lines.append(f"Aligned by {alignment.model}, whose license is {alignment.license or 'not stated'}")
     if not corpora:
@@ -150,14 +149,13 @@ def init(
         root = Path(source) if Path(source).is_dir() else Path(source).parent
         if all(Path(row.audio).is_relative_to(extracted) for row in division.rows):
             root = extracted
-        written = with_scores(manifest_lines(division, root), scores)
-        write_atomically(manifest, "".join(f"{line}\n" for line in written))
+        write_atomically(manifest, "".join(f"{line}\n" for line in manifest_lines(division, root, scores)))
         if alignment is not None:
             preparation_record(source, division.outcome(found), SegmentRules(), alignment).write(record)
         keys = {"path": str(manifest), "audio_root": str(root)}
-        corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
-        seconds = division.size("train")[1]
-        longest, clips, by = max(row.audio_seconds for row in division.rows), division.size("train")[0], division.by
+        corpora = {split: {**keys, "split": split} for split in SPLITS if division.size(split)[0]}
+        clips, seconds, _ = division.size("train")
+        longest, by = max(row.audio_seconds for row in division.rows), division.by
         lines += _sizes(division)
     elif corpora["train"]["reader"] != "hub":
         for split in corpora:
@@ -235,10 +233,6 @@ def split(
     done([f"Rows: {out}", "In a recipe: path: " + shlex.quote(str(out)) + ", and split: train, validation or test"])
 
 
-def _splits() -> "tuple[Split, ...]":
-    return ("train", "validation", "test")
-
-
 def given_columns(columns: list[str] | None) -> dict[Any, str]:
     """
     Return the columns that the user names, by our names.
@@ -285,7 +279,9 @@ def refuse_other_suffix(path: Path) -> None:
         EscoitaError: The name does not end in `.jsonl`.
     """
     if path.suffix.lower() != ".jsonl":
-        raise EscoitaError("the rows are written as JSON lines", path=path, key="--out", hint="use a name in .jsonl")
+        raise EscoitaError(
+            "the rows are written as JSON lines", path=path, key="--out", hint="use a name that ends in .jsonl"
+        )
 
 
 def remove_extracted(folder: Path, force: bool) -> None:
@@ -318,13 +314,11 @@ def assign_speakers(found: "Found", by_folder: bool) -> None:
     if by_folder:
         found.rows = [row if row.speaker else replace(row, speaker=Path(row.audio).parent.name) for row in found.rows]
         return
-    folders = sorted({Path(row.audio).parent.name for row in found.rows})
-    # Folders of one recording each are not speakers, nor those whose names are splits.
-    if len(folders) < 2 or len(found.rows) < 2 * len(folders):
-        return
     if found.turns or any(row.speaker for row in found.rows):
         return
-    if not any(map(split_name, folders)):
+    folders = sorted({Path(row.audio).parent.name for row in found.rows})
+    # Folders of one recording each are not speakers, nor those whose names are splits.
+    if 2 <= len(folders) <= len(found.rows) / 2 and not any(map(split_name, folders)):
         shown = ", ".join(map(visible, folders[:3])) + (", …" if len(folders) > 3 else "")
         say(
             f"No speakers are named, and the recordings are in {len(folders):,} folders ({shown}). If each is a"
@@ -374,10 +368,10 @@ def print_division(division: "Division") -> None:
 
 
 def _sizes(division: "Division") -> list[str]:
-    from escoita.data.inspection.manifest import UNUSED
+    from escoita.data.inspection.manifest import SPLITS, UNUSED
 
     lines = []
-    for name in (*_splits(), None):
+    for name in (*SPLITS, None):
         clips, seconds, speakers = division.size(name)
         if clips or name:
             label = f"{name}:" if name else "not used:"

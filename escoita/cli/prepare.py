@@ -69,9 +69,9 @@ def prepare(
     from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import manifest_line
+    from escoita.data.inspection.segment_rules import preparation_record
     from escoita.data.rows import Utterances
     from escoita.preparation.long_recordings import cut_long_recordings
-    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
@@ -94,8 +94,7 @@ def prepare(
     record = preparation_record(source, found, rules, alignment)
     _print_rows(found, record)
     rows = Utterances.of(found.rows).with_unique_ids()
-    lines = with_scores((manifest_line(row, out.parent) for row in rows), scores)
-    write_atomically(out, "".join(f"{line}\n" for line in lines))
+    write_atomically(out, "".join(f"{manifest_line(row, out.parent, scores=scores)}\n" for row in rows))
     record.write(record_path)
     name = out.stem.removesuffix("-rows")
     name = name if name != out.stem else f"{name}-recipe"

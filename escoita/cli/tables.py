@@ -93,7 +93,7 @@ def print_evaluation(folder: Path, console: Console | None = None) -> None:
 def _print_rates(evaluation: EvaluationRecord, console: Console) -> None:
     """Print the rates of each corpus under its name, in columns that fit into 80 characters."""
     headings, groups = _filled(evaluation)
-    first = headings.index(SYSTEM)
+    first, verdict = headings.index(SYSTEM), _headings(evaluation)[-1]
     # The figures of all corpora have the same widths, so that the tables are aligned.
     widths = [max(len(cells[i]) for group in groups for cells in group) for i in range(len(headings))]
     for number, (row, group) in enumerate(zip(_rows(evaluation), groups, strict=True)):
@@ -102,14 +102,13 @@ def _print_rates(evaluation: EvaluationRecord, console: Console) -> None:
             figure = heading in FIGURES
             # A heading of several words has several lines.
             shown = heading.replace(" ", "\n").replace("/", "/\n") if figure else heading
+            least = max(min(width, LONGEST_SYSTEM), *map(len, shown.split("\n")))
             table.add_column(
                 shown,
                 justify="right" if figure else "left",
                 no_wrap=figure or heading == INTERVAL,
                 overflow="fold",
-                min_width=LONGEST_WORD
-                if heading == _headings(evaluation)[-1]
-                else max(min(width, LONGEST_SYSTEM), *map(len, shown.split("\n"))),
+                min_width=LONGEST_WORD if heading == verdict else least,
             )
         for cells in group:
             table.add_row(*cells[first:])

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from escoita.inference.alignment import Word
 from escoita.inference.subtitles import Cue
 from escoita.records.transcript import Transcript
+from escoita.utils.formatting import time_code
 
 
 # Not visible, and breaks up what a player would take for a tag, a style or a time.
@@ -65,7 +66,7 @@ def as_srt(file: TranscribedFile) -> str:
     The format has no escapes: a word joiner is put where a player would see a tag, a style or a time.
     """
     return "\n".join(
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_MARKUP.sub(WORD_JOINER, text)}\n"
+        f"{number}\n{_times(start, end, ',')}\n{_MARKUP.sub(WORD_JOINER, text)}\n"
         for number, (start, end, text) in enumerate(_cue_intervals(file.cues), start=1)
     )
 
@@ -73,8 +74,7 @@ def as_srt(file: TranscribedFile) -> str:
 def as_vtt(file: TranscribedFile) -> str:
     """Return WebVTT subtitles (https://www.w3.org/TR/webvtt1/), with `&`, `<` and `>` as entities."""
     cues = (
-        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text.translate(_ENTITIES)}\n"
-        for start, end, text in _cue_intervals(file.cues)
+        f"{_times(start, end, '.')}\n{text.translate(_ENTITIES)}\n" for start, end, text in _cue_intervals(file.cues)
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -251,8 +251,5 @@ def _compression_ratio(text: str) -> float:
     return len(encoded) / len(zlib.compress(encoded))
 
 
-def _clock(milliseconds: int, point: str) -> str:
-    seconds, milliseconds = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+def _times(start: int, end: int, point: str) -> str:
+    return f"{time_code(start / 1000, point)} --> {time_code(end / 1000, point)}"

@@ -167,11 +167,10 @@ def cut_clips(
         elif any(without_letters(word) and word.end <= word.start for word in own):
             reason = UNSPOKEN_NUMBER
         found.append((clip, reason))
-    used, low, whole = (
-        sum(len(clip.text) for clip, reason in found if reason in chosen or not chosen)
-        for chosen in (("", TOO_LONG), (LOW_SCORE,), ())
-    )
-    if used < _FOUND * whole <= low:
+    characters: Counter[str] = Counter()
+    for clip, reason in found:
+        characters[reason] += len(clip.text)
+    if characters[""] + characters[TOO_LONG] < _FOUND * characters.total() <= characters[LOW_SCORE]:
         return [(clip, reason or OTHER_TEXT) for clip, reason in found]
     return found
 

@@ -317,13 +317,13 @@ def _unused(path: Path) -> Path:
 
 
 def _subtitles(segments: list[NewSegment], new_format: str) -> str:
+    point = "," if new_format == "srt" else "."
     cues = []
     for number, (start, end, text) in enumerate(segments, start=1):
         if new_format == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         numbered = f"{number}\n" if new_format == "srt" else ""
-        times = f"{time_code(start)} --> {time_code(end)}"
-        cues.append(f"{numbered}{times.replace('.', ',') if new_format == 'srt' else times}\n{text}\n")
+        cues.append(f"{numbered}{time_code(start, point)} --> {time_code(end, point)}\n{text}\n")
     return "\n".join([*(["WEBVTT\n"] if new_format == "vtt" else []), *cues])
 
 

@@ -83,9 +83,8 @@ def api_error(error: BaseException, filename: str = "the file") -> ApiError:
         case ApiError():
             return error
         case AudioLimitError():
-            limit = "this server takes no longer recordings (its option --max-minutes)"
-            text = str(AudioError(error.problem, path=Path(filename).name or "the file", hint=limit))
-            return ApiError(413, text, "audio_too_long", "file")
+            hint = "this server takes no longer recordings (its option --max-minutes)"
+            return ApiError(413, _about(error, filename, hint), "audio_too_long", "file")
         case AudioError():
             return ApiError(400, _about(error, filename), "invalid_audio", "file")
         case BusyError():
@@ -99,5 +98,5 @@ def api_error(error: BaseException, filename: str = "the file") -> ApiError:
             return ApiError(500, "Internal error; the server has logged it.", "internal_error")
 
 
-def _about(error: AudioError, filename: str) -> str:
-    return str(AudioError(error.problem, path=Path(filename).name or "the file", hint=error.hint))
+def _about(error: AudioError, filename: str, hint: str | None = None) -> str:
+    return str(AudioError(error.problem, path=Path(filename).name or "the file", hint=hint or error.hint))

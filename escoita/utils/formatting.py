@@ -82,10 +82,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def time_code(seconds: float) -> str:
-    """Return a time in a recording as hours, minutes, seconds and milliseconds, as ELAN shows it."""
+def time_code(seconds: float, point: str = ".") -> str:
+    """
+    Return a time in a recording as hours, minutes, seconds and milliseconds, as ELAN and subtitles show it.
+
+    Args:
+        seconds (`float`): The time in seconds.
+        point (`str`, *optional*, defaults to `"."`): The character before the milliseconds.
+    """
     whole, milliseconds = divmod(round(1000 * seconds), 1000)
-    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{milliseconds:03}"
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{milliseconds:03}"
 
 
 def gigabytes(size: int) -> str:

@@ -122,15 +122,20 @@ def test_the_rows_of_an_elan_corpus_can_be_trained(tmp_path: Path) -> None:
     assert sum(len(rows(each.path)) for each in recipe.corpora.train) == len(found)
 
 
-def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = write_ctc(tmp_path / "ctc")
-    (tmp_path / "ctc/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    text = letters(240, 1)
+def known_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: int) -> tuple[str, str, np.ndarray]:
+    """Return a model that recognizes a recording, its transcript, and the recording: a second for each word."""
+    model, text = write_ctc(tmp_path / "ctc"), letters(words, 1)
     monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
     monkeypatch.setattr(Aligner, "spoken", text, raising=False)
-    loud = np.arange(240 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    loud = np.arange(words * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    return model, text, melody(float(words)) * loud
+
+
+def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, text, samples = known_recording(tmp_path, monkeypatch, 240)
+    (tmp_path / "ctc/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     (tmp_path / "book").mkdir()
-    write_clip(tmp_path / "book/chapter.wav", melody(240.0) * loud)
+    write_clip(tmp_path / "book/chapter.wav", samples)
     (tmp_path / "book/chapter.txt").write_text(text)
     write_clip(tmp_path / "book/short.wav", melody(1.0))
     (tmp_path / "book/short.txt").write_text("abc")
@@ -167,13 +172,9 @@ def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monke
 def test_the_record_of_init_is_that_of_the_rows_that_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = write_ctc(tmp_path / "ctc")
-    text = letters(60, 1)
-    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
-    monkeypatch.setattr(Aligner, "spoken", text, raising=False)
-    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    model, text, samples = known_recording(tmp_path, monkeypatch, 60)
     (tmp_path / "book").mkdir()
-    write_clip(tmp_path / "book/chapter.wav", melody(60.0) * loud)
+    write_clip(tmp_path / "book/chapter.wav", samples)
     (tmp_path / "book/chapter.txt").write_text(text)
     (tmp_path / "book/damaged.wav").write_bytes(b"RIFF")
     (tmp_path / "book/damaged.txt").write_text("abc")
@@ -187,11 +188,7 @@ def test_the_record_of_init_is_that_of_the_rows_that_are_written(
 def test_a_dialogue_and_recordings_of_one_name_keep_their_speakers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = write_ctc(tmp_path / "ctc")
-    text = letters(60, 1)
-    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
-    monkeypatch.setattr(Aligner, "spoken", text, raising=False)
-    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    model, text, samples = known_recording(tmp_path, monkeypatch, 60)
     turns = [" ".join(text.split()[place : place + 10]) for place in range(0, 60, 10)]
     transcripts = {
         "Ana": text,
@@ -200,7 +197,7 @@ def test_a_dialogue_and_recordings_of_one_name_keep_their_speakers(
     }
     for folder, content in transcripts.items():
         (tmp_path / "books" / folder).mkdir(parents=True)
-        write_clip(tmp_path / "books" / folder / "one.wav", melody(60.0) * loud)
+        write_clip(tmp_path / "books" / folder / "one.wav", samples)
         (tmp_path / "books" / folder / "one.txt").write_text(content, "utf-16")
     run("prepare", "books", "--language", "gl", "--aligner", model, "--speaker-folders")
     found = rows("books-rows.jsonl")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -121,20 +121,21 @@ def _one_transcript_each(rows: Iterable[Utterance]) -> tuple[list[Utterance], li
     return kept, others, [line] if others else []
 
 
-def manifest_lines(division: Division, root: Path) -> Iterator[str]:
+def manifest_lines(division: Division, root: Path, scores: Mapping[str, float] | None = None) -> Iterator[str]:
     """
     Yield the rows as JSON lines with their splits; paths are relative to a folder.
 
     Args:
         division ([`Division`]): The rows and their splits.
         root (`Path`): The folder, which is the `audio_root` of the corpus.
+        scores (`Mapping[str, float]`, *optional*): The score of each aligned clip by its id.
     """
     for row, split in zip(division.rows, division.names, strict=True):
         if split is not None:
-            yield manifest_line(row, root, split)
+            yield manifest_line(row, root, split, scores)
 
 
-def manifest_line(row: Utterance, root: Path, split: str = "") -> str:
+def manifest_line(row: Utterance, root: Path, split: str = "", scores: Mapping[str, float] | None = None) -> str:
     """
     Return a row as a JSON line.
 
@@ -142,6 +143,7 @@ def manifest_line(row: Utterance, root: Path, split: str = "") -> str:
         row ([`~escoita.data.rows.Utterance`]): The row.
         root (`Path`): The folder that the path of the recording is relative to.
         split (`str`, *optional*, defaults to `""`): The split; empty for none.
+        scores (`Mapping[str, float]`, *optional*): The score of each aligned clip by its id.
     """
     values = {
         "id": row.id,
@@ -155,9 +157,6 @@ def manifest_line(row: Utterance, root: Path, split: str = "") -> str:
     line: dict[str, Any] = {name: value for name, value in values.items() if value}
     if row.offset is not None:
         line |= {"offset": round(row.offset, 3), "duration": round(row.duration or 0.0, 3)}
+    if scores and row.id in scores:
+        line["score"] = scores[row.id]
     return json.dumps(line, ensure_ascii=False)
-
-
-def too_long(rejected: Sequence[Rejected]) -> int:
-    """Return the number of rejected clips that are longer than a model takes."""
-    return sum("is longer than" in row.reason for row in rejected)
